@@ -1,0 +1,60 @@
+# Everything a developer types. `make` alone lists it.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# The first of these that is 3.11 or newer; `make PYTHON=/path/to/python3` names one.
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3 python,\
+	$(shell $(name) -c 'import sys; sys.version_info >= (3, 11) and print("$(name)")' 2>/dev/null)))
+
+.PHONY: help install dev demo test check fix lock clean
+
+help: ## list what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+install: $(STAMP) ## make .venv from the lock file
+
+$(STAMP): requirements-dev.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Authpipe needs Python 3.11 or newer and finds none; install it, or run: make PYTHON=/path/to/python3 $(MAKECMDGOALS)" >&2; exit 2; }
+	@test -x $(BIN)/pip || "$(PYTHON)" -m venv $(VENV)
+	@echo "installing into $(VENV) (from requirements-dev.lock)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+# The leash ends the stack should make itself be killed; $$PPID is make.
+dev: $(STAMP) ## run everything here, until Ctrl-C
+	@exec $(BIN)/python -I -S runtime/leash.py $$PPID $(BIN)/python -m runtime.cli dev
+
+demo: $(STAMP) ## walk through a whole life, step by step
+	@$(BIN)/python -m runtime.cli demo
+
+test: $(STAMP) ## run the tests
+	@$(BIN)/python -m pytest -n 2 -m "not slow"
+
+check: $(STAMP) ## lint, format, strict types, import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/python -m mypy
+	@$(BIN)/lint-imports
+
+fix: $(STAMP) ## let ruff repair what it can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+# uv resolves for every platform at once and writes hashes without addresses; it lives in a venv of its own.
+# The server's lock holds the build backend too, since our own package is built without isolation.
+LOCK := $(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
+
+lock: ## resolve the dependencies anew (needs the package index)
+	@test -x $(VENV)-lock/bin/uv || { "$(PYTHON)" -m venv $(VENV)-lock && $(VENV)-lock/bin/pip install --quiet uv; }
+	@$(LOCK) --upgrade pyproject.toml --extra dev --output-file requirements-dev.lock
+	@echo hatchling | $(LOCK) --constraints requirements-dev.lock pyproject.toml - --output-file requirements.lock
+	@! grep -nE '://|^-|file:' requirements.lock requirements-dev.lock
+
+clean: ## remove .venv; the data in .authpipe stays
+	rm -rf $(VENV) $(VENV)-lock

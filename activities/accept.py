@@ -1,0 +1,109 @@
+"""The atomic swap: an accepted candidate becomes the life's credential."""
+
+from datetime import datetime
+
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from activities.candidate import DELETED, Candidate
+from activities.commit import commit_within
+from activities.deps import Deps
+from activities.projection import credential_columns
+from activities.qualify import Chosen
+from activities.verdict import Failed, Later
+from domain.credential import CredentialRef
+from domain.life import Kind, Status
+from vault import credentials, sessions
+from vault.events import append_event
+from vault.grants import join_grant
+from vault.lives import allot_generation, compare_and_set, get_life, lock_life
+from vault.tables import AuthSession, Life
+
+
+async def accept(
+    deps: Deps, life: Life, session: AuthSession, candidate: Candidate, chosen: Chosen, jitter: float
+) -> CredentialRef | Failed | Later:
+    """Swap the candidate in under a generation of its own: a refresh that came meanwhile does not outrank a consent."""
+    async with deps.db.transaction() as tx:
+        generation = await allot_generation(tx, life)
+    sealed = await credentials.seal(deps.sealer, life, generation, candidate.secrets)
+    ref = credentials.reference(candidate.row, generation)
+
+    async def write() -> CredentialRef | Failed:
+        async with deps.db.transaction() as tx:
+            refusal = await _refusal(tx, life, session)
+            if refusal is not None:
+                return refusal
+            await _swap(tx, life, session, candidate, chosen, ref, sealed, jitter, deps.clock())
+        return ref
+
+    try:
+        return await commit_within(write, deps.clock, deps.clock() + deps.limits.lease)
+    except IntegrityError:
+        return await _already_installed(deps, life, chosen)
+
+
+async def _refusal(tx: AsyncSession, life: Life, session: AuthSession) -> Failed | None:
+    """An exchange commits only while its life, and the installation it belongs to, live."""
+    row = await lock_life(tx, life.id)
+    if row is None or row.deleted_at:
+        return Failed(DELETED)
+    if row.kind == Kind.CONNECTION and row.installation_id:
+        installation = await lock_life(tx, row.installation_id)
+        if installation is None or installation.deleted_at:
+            return Failed("installation_not_active")
+    fresh = await sessions.get_session(tx, session.id)
+    return None if fresh is not None and fresh.finished_at is None else Failed("session_ended")
+
+
+async def _swap(
+    tx: AsyncSession,
+    life: Life,
+    session: AuthSession,
+    candidate: Candidate,
+    chosen: Chosen,
+    ref: CredentialRef,
+    sealed: credentials.SealedSecrets,
+    jitter: float,
+    now: datetime,
+) -> None:
+    row = await get_life(tx, life.id)
+    assert row is not None  # noqa: S101 - locked above in this transaction
+    await credentials.promote(tx, candidate.row, ref, sealed)
+    grant_id = await join_grant(tx, row, chosen.account_id, ref.scopes, now)
+    site = chosen.site
+    await compare_and_set(
+        tx,
+        row,
+        now,
+        status=Status.ACTIVE,
+        reason="",
+        revoked_at=None,
+        account_id=chosen.account_id,
+        grant_id=grant_id,
+        site_id=site.id if site else row.site_id,
+        site_name=site.name if site else row.site_name,
+        site_url=(site.url or "") if site else row.site_url,
+        requested_scopes=session.scopes,
+        connected_at=row.connected_at or now,
+        **credential_columns(ref, jitter),
+    )
+    await sessions.finish(tx, session, now)
+    if row.connected_at is None:
+        append_event(tx, row, "created", now, session=session.id)
+    append_event(tx, row, "activated", now, old=row.status, new=Status.ACTIVE, session=session.id)
+
+
+async def _already_installed(deps: Deps, life: Life, chosen: Chosen) -> Failed:
+    async with deps.db.reading() as tx:
+        query = select(Life.id).where(
+            Life.workspace_id == life.workspace_id,
+            Life.provider_config_id == life.provider_config_id,
+            Life.tenant_id == life.tenant_id,
+            Life.kind == Kind.INSTALLATION,
+            Life.site_id == (chosen.site.id if chosen.site else ""),
+            col(Life.deleted_at).is_(None),
+        )
+        living = (await tx.exec(query)).first()
+    return Failed("already_installed", expected=living or "")

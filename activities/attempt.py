@@ -1,0 +1,110 @@
+"""Drive an attempt at consent: exchange once, learn the site and the account, then swap the credential in."""
+
+from dataclasses import dataclass
+
+from activities.accept import accept
+from activities.candidate import Candidate, exchange
+from activities.deps import Deps
+from activities.messages import AttemptOrder, AttemptResult, Ending
+from activities.qualify import Chosen, Several, qualify
+from activities.verdict import Failed, Later
+from domain.life import ENDED, AttemptState
+from vault import configs, credentials, sessions
+from vault.lives import get_life
+from vault.tables import AuthSession, Life, ProviderConfig
+
+UNKNOWN_SESSION = "unknown_session"
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What an attempt is about, as it was read."""
+
+    session: AuthSession
+    life: Life
+    config: ProviderConfig
+
+
+async def advance_attempt(deps: Deps, order: AttemptOrder) -> AttemptResult:
+    """Take the attempt as far as it goes without a person. Runs again from the rows after a crash."""
+    rows = await _rows(deps, order)
+    if rows is None:
+        return AttemptResult(Ending.MOVED, AttemptState.FAILED, deps.clock(), code=UNKNOWN_SESSION)
+    if not sessions.is_returned(rows.session):
+        return _standing(rows.session)
+    async with deps.db.transaction() as tx:
+        await sessions.acknowledge(tx, rows.session.id, deps.clock())
+    return await _advance(deps, order, rows)
+
+
+async def _advance(deps: Deps, order: AttemptOrder, rows: Rows) -> AttemptResult:
+    brought = await exchange(deps, rows.life, rows.session, rows.config)
+    if not isinstance(brought, Candidate):
+        return await _end(deps, rows, brought)
+    checked = await qualify(deps, rows.life, rows.session, brought)
+    if isinstance(checked, Several):
+        return await _ask_which(deps, rows, checked)
+    if not isinstance(checked, Chosen):
+        return await _end(deps, rows, checked)
+    if rows.session.needs_verification and rows.session.verified_at is None:
+        return await _ask_whose(deps, rows)
+    accepted = await accept(deps, rows.life, rows.session, brought, checked, order.jitter)
+    if isinstance(accepted, Failed | Later):
+        return await _end(deps, rows, accepted)
+    return AttemptResult(Ending.CREDENTIALED, AttemptState.COMPLETED, deps.clock(), accepted)
+
+
+async def close_attempt(deps: Deps, order: AttemptOrder) -> AttemptResult:
+    """The deadline has come: read the row before declaring the attempt expired, its callback may have come first."""
+    rows = await _rows(deps, order)
+    if rows is None:
+        return AttemptResult(Ending.MOVED, AttemptState.FAILED, deps.clock(), code=UNKNOWN_SESSION)
+    if sessions.is_returned(rows.session):
+        return AttemptResult(Ending.RELOAD, AttemptState(rows.session.state), sessions.deadline_of(rows.session))
+    if rows.session.state in ENDED or deps.clock() < sessions.deadline_of(rows.session):
+        return _standing(rows.session)
+    return await _end(deps, rows, Failed("expired"))
+
+
+async def _rows(deps: Deps, order: AttemptOrder) -> Rows | None:
+    async with deps.db.reading() as tx:
+        session = await sessions.get_session(tx, order.session_id)
+        life = await get_life(tx, order.life.life_id)
+        config = await tx.get(ProviderConfig, session.provider_config_id) if session else None
+    if session is None or life is None or config is None or session.life_id != life.id:
+        return None
+    return Rows(session, life, config)
+
+
+def _standing(session: AuthSession) -> AttemptResult:
+    return AttemptResult(Ending.MOVED, AttemptState(session.state), sessions.deadline_of(session), code=session.reason)
+
+
+async def _end(deps: Deps, rows: Rows, verdict: Failed | Later) -> AttemptResult:
+    """A failed attempt destroys what it brought and touches nothing else; a living credential stays as it was."""
+    if isinstance(verdict, Later):
+        return AttemptResult(
+            Ending.STUMBLED, AttemptState(rows.session.state), sessions.deadline_of(rows.session), code=verdict.code
+        )
+    now = deps.clock()
+    async with deps.db.transaction() as tx:
+        await credentials.destroy(tx, rows.life.id, session_id=rows.session.id)
+        await sessions.finish(tx, rows.session, now, reason=verdict.reason, expected=verdict.expected)
+        if verdict.hold:
+            await configs.hold(tx, rows.config.id, now + deps.limits.operator_hold, verdict.reason)
+    return AttemptResult(Ending.MOVED, AttemptState.FAILED, now, code=verdict.reason)
+
+
+async def _ask_which(deps: Deps, rows: Rows, several: Several) -> AttemptResult:
+    sites = [{"id": s.id, "name": s.name, "url": s.url or ""} for s in several.sites]
+    deadline = deps.clock() + deps.limits.selection
+    async with deps.db.transaction() as tx:
+        await sessions.await_selection(tx, rows.session, sites, deadline)
+    return AttemptResult(Ending.MOVED, AttemptState.AWAITING_SELECTION, deadline)
+
+
+async def _ask_whose(deps: Deps, rows: Rows) -> AttemptResult:
+    deadline = deps.clock() + deps.limits.verification
+    async with deps.db.transaction() as tx:
+        await sessions.await_verification(tx, rows.session, deadline)
+    return AttemptResult(Ending.MOVED, AttemptState.PENDING_VERIFICATION, deadline)

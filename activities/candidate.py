@@ -1,0 +1,172 @@
+"""Exchange an authorization code, once: what it brought becomes a sealed candidate as the next thing."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from activities.commit import commit_within
+from activities.deps import Deps
+from activities.verdict import Failed, Later
+from domain.credential import CredentialRef
+from domain.oauth.answer import TokenGrant
+from domain.oauth.failures import Failure, FailureCode, FailureKind
+from domain.oauth.token import ClientCredentials
+from providers.flows import exchange_flow
+from vault import configs, credentials, ledger
+from vault.crypto import fingerprint
+from vault.lives import lock_life
+from vault.sealing import CODE, VERIFIER, session_owner, visit_owner
+from vault.tables import AuthSession, Credential, Life, ProviderConfig, TokenAttempt, Visit
+
+EXCHANGE_UNKNOWN = "exchange_unknown"
+DELETED = "deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A credential that has not passed its checks yet."""
+
+    row: Credential
+    secrets: credentials.Secrets = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Code:
+    value: str = field(repr=False)
+    verifier: str | None = field(repr=False)
+
+
+async def exchange(deps: Deps, life: Life, session: AuthSession, config: ProviderConfig) -> Candidate | Failed | Later:
+    """The candidate this session brought, exchanging its code if that was not done yet."""
+    async with deps.db.reading() as tx:
+        row = await credentials.candidate(tx, life.id, session.id)
+        sent = await _ledger_row(tx, session.id)
+    if row is not None:
+        return Candidate(row, await credentials.open_secrets(deps.sealer, life, row))
+    if life.deleted_at is not None:
+        return Failed(DELETED)
+    if sent is not None:
+        return _unanswered(deps, sent)
+    return await _exchange_once(deps, life, session, config)
+
+
+def _unanswered(deps: Deps, sent: TokenAttempt) -> Failed | Later:
+    """A code sent again may revoke what it issued (RFC 6749 4.1.2), so an unknown outcome ends the attempt."""
+    if sent.outcome is None and deps.clock() < sent.lease_until:
+        return Later("exchange_running")
+    return Failed(sent.error_code or EXCHANGE_UNKNOWN)
+
+
+async def _exchange_once(
+    deps: Deps, life: Life, session: AuthSession, config: ProviderConfig
+) -> Candidate | Failed | Later:
+    code = await _open_code(deps, session)
+    if code is None:
+        return Failed(EXCHANGE_UNKNOWN)
+    client = await configs.client_secrets(deps.db, deps.sealer, config.id, deps.clock())
+    attempt = await _intend(deps, life, session, code)
+    if attempt is None:
+        return Later("exchange_running")
+    flow = exchange_flow(
+        deps.provider(life.provider_id),
+        ClientCredentials(config.client_id, client[0]),
+        code=code.value,
+        redirect_uri=session.oauth_redirect_url,
+        verifier=code.verifier,
+    )
+    sent_at = deps.clock()
+    answer = await deps.http.drive(flow, deps.limits.http)
+    if isinstance(answer, Failure):
+        return await _refused(deps, attempt, answer)
+    scopes = list(answer.scopes) if answer.scopes is not None else session.scopes
+    ref = CredentialRef(
+        generation=attempt.generation,
+        issued_at=sent_at,
+        expires_at=sent_at + timedelta(seconds=answer.expires_in) if answer.expires_in is not None else None,
+        refreshable=answer.refresh_token is not None,
+        scopes=scopes,
+    )
+    secrets = credentials.Secrets(answer.access_token, answer.refresh_token)
+    return await _keep(deps, life, session, attempt, ref, secrets, answer)
+
+
+async def _keep(
+    deps: Deps,
+    life: Life,
+    session: AuthSession,
+    attempt: TokenAttempt,
+    ref: CredentialRef,
+    secrets: credentials.Secrets,
+    grant: TokenGrant,
+) -> Candidate:
+    sealed = await credentials.seal(deps.sealer, life, ref.generation, secrets)
+
+    async def write() -> Candidate:
+        async with deps.db.transaction() as tx:
+            kept = await credentials.candidate(tx, life.id, session.id)
+            if kept is None:
+                kept = credentials.new_candidate(life, session.id, ref, sealed)
+                tx.add(kept)
+                await ledger.resolve(tx, attempt, ledger.SUCCEEDED, deps.clock())
+                if grant.account_id:
+                    await _note_account(tx, session, grant.account_id)
+        return Candidate(kept, secrets)
+
+    return await commit_within(write, deps.clock, attempt.lease_until)
+
+
+async def _note_account(tx: AsyncSession, session: AuthSession, account_id: str) -> None:
+    row = await tx.get(AuthSession, session.id)
+    if row is not None:
+        row.account_id = account_id
+        session.account_id = account_id
+
+
+async def _open_code(deps: Deps, session: AuthSession) -> _Code | None:
+    async with deps.db.reading() as tx:
+        visit = await tx.get(Visit, session.consumed_visit_id)
+    if visit is None or session.sealed_code is None:
+        return None
+    code = await deps.sealer.open(session_owner(session), CODE, 1, session.sealed_code)
+    verifier = None
+    if visit.sealed_verifier is not None:
+        verifier = await deps.sealer.open(visit_owner(session, visit.id), VERIFIER, 1, visit.sealed_verifier)
+    return _Code(code, verifier)
+
+
+async def _intend(deps: Deps, life: Life, session: AuthSession, code: _Code) -> TokenAttempt | None:
+    key = await deps.sealer.keys.data_key(life.workspace_id, life.tenant_id)
+    async with deps.db.transaction() as tx:
+        row = await lock_life(tx, life.id)
+        if row is None or await _ledger_row(tx, session.id) is not None:
+            return None
+        return await ledger.open_attempt(
+            tx,
+            row,
+            kind=ledger.EXCHANGE,
+            fingerprint=fingerprint(key, code.value),
+            now=deps.clock(),
+            lease=deps.limits.lease,
+            session_id=session.id,
+        )
+
+
+async def _ledger_row(tx: AsyncSession, session_id: str) -> TokenAttempt | None:
+    query = select(TokenAttempt).where(TokenAttempt.session_id == session_id, col(TokenAttempt.kind) == ledger.EXCHANGE)
+    return (await tx.exec(query)).first()
+
+
+async def _refused(deps: Deps, attempt: TokenAttempt, failure: Failure) -> Failed | Later:
+    """Only a code that certainly was not looked at may be sent again; then its ledger row goes, as if never opened."""
+    untouched = failure.code in (FailureCode.UNREACHABLE, FailureCode.RATE_LIMITED) and not failure.in_doubt
+    unknown = failure.in_doubt or failure.kind is FailureKind.MOMENT
+    reason = EXCHANGE_UNKNOWN if unknown else failure.code
+    async with deps.db.transaction() as tx:
+        if untouched:
+            await tx.delete(await tx.merge(attempt))
+            return Later(failure.code)
+        outcome = ledger.UNKNOWN if unknown else ledger.REFUSED
+        await ledger.resolve(tx, attempt, outcome, deps.clock(), reason)
+    return Failed(reason, hold=failure.kind is FailureKind.OPERATOR)

@@ -1,0 +1,83 @@
+"""The one driver of provider conversations: it sends what a flow yields, bounded in time and size."""
+
+import asyncio
+from datetime import timedelta
+from typing import TypeVar
+
+import httpx
+
+from domain.http import Flow, HttpRequest, HttpResponse
+from domain.oauth.failures import Failure, FailureCode, FailureKind
+
+T = TypeVar("T")
+
+MAX_BODY = 1024 * 1024
+# Errors that come before the first byte leaves: the provider cannot have acted on the request.
+NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol, httpx.ProxyError)
+
+
+class _TooLarge(Exception):
+    pass
+
+
+class ProviderHttp:
+    """Sends requests as they are: no redirects, no retries, no cookies."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+
+    @classmethod
+    def open(cls) -> "ProviderHttp":
+        """A pooled client for one worker process."""
+        limits = httpx.Limits(max_connections=100, max_keepalive_connections=20)
+        headers = {"user-agent": "authpipe"}
+        return cls(httpx.AsyncClient(follow_redirects=False, limits=limits, headers=headers, timeout=None))  # noqa: S113
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def drive(self, flow: Flow[T], within: timedelta) -> T | Failure:
+        """Run a flow to its end. A call that yields no answer in time is the moment's failure, told apart by whether
+        the provider may have acted on it.
+        """
+        try:
+            async with asyncio.timeout(within.total_seconds()):
+                return await self._converse(flow)
+        except NEVER_SENT:
+            return Failure(FailureKind.MOMENT, FailureCode.UNREACHABLE)
+        except _TooLarge:
+            return Failure(FailureKind.MOMENT, FailureCode.ANSWER_TOO_LARGE, in_doubt=True)
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError):
+            return Failure(FailureKind.MOMENT, FailureCode.NO_ANSWER, in_doubt=True)
+        finally:
+            flow.close()
+
+    async def _converse(self, flow: Flow[T]) -> T:
+        try:
+            request = next(flow)
+            while True:
+                request = flow.send(await self._send(request))
+        except StopIteration as done:
+            result: T = done.value
+            return result
+
+    async def _send(self, request: HttpRequest) -> HttpResponse:
+        # A provider's cookie must not travel from one tenant's call to the next.
+        self._client.cookies.clear()
+        built = self._client.build_request(
+            request.method, request.url, headers=dict(request.headers), content=request.body
+        )
+        response = await self._client.send(built, stream=True)
+        try:
+            return HttpResponse(response.status_code, dict(response.headers), await _bounded(response))
+        finally:
+            await response.aclose()
+
+
+async def _bounded(response: httpx.Response) -> bytes:
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise _TooLarge
+    return bytes(body)

@@ -1,0 +1,225 @@
+"""Refresh a credential: intent, call, commit, in that order (law 3). Expected failures come back as values."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from activities.commit import commit_within
+from activities.deps import Deps
+from activities.messages import Ending, RefreshOrder, RefreshResult
+from activities.projection import project_reauth, project_refreshed, project_stumbled
+from domain.credential import CredentialRef
+from domain.ledger import Rule, Send, rule_on
+from domain.life import Status
+from domain.oauth.answer import TokenGrant
+from domain.oauth.failures import Failure, FailureCode, FailureKind, ProbeResult
+from domain.oauth.token import ClientCredentials
+from providers.flows import identity_flow, refresh_flow
+from providers.model import Provider
+from vault import configs, credentials, ledger
+from vault.crypto import fingerprint
+from vault.lives import get_life, lock_life
+from vault.tables import Credential, Life, ProviderConfig, TokenAttempt
+
+IN_DOUBT = "in_doubt"
+ROTATION_LOST = "rotation_lost"
+GRANT_EXPIRED = "grant_expired"
+RELOAD = RefreshResult(Ending.RELOAD)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is refreshed: the rows as they were read, and the opened secret."""
+
+    life: Life
+    credential: Credential
+    config: ProviderConfig
+    provider: Provider
+    secrets: credentials.Secrets = field(repr=False)
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A committed intent; `resent` says that an earlier send of the same token is unresolved."""
+
+    attempt: TokenAttempt
+    resent: bool
+
+
+async def refresh(deps: Deps, order: RefreshOrder) -> RefreshResult:
+    """Renew the generation the workflow knows. A newer one found in the row is success."""
+    subject = await _subject(deps, order)
+    if isinstance(subject, RefreshResult):
+        return subject
+    intent = await _intend(deps, subject)
+    if isinstance(intent, RefreshResult):
+        return intent
+    sent_at = deps.clock()
+    answer = await _ask(deps, subject)
+    if isinstance(answer, TokenGrant):
+        return await _commit(deps, order, subject, intent, answer, sent_at)
+    return await _fail(deps, subject, intent, answer)
+
+
+async def _subject(deps: Deps, order: RefreshOrder) -> Subject | RefreshResult:
+    now = deps.clock()
+    async with deps.db.reading() as tx:
+        life = await get_life(tx, order.life.life_id)
+        credential = await credentials.current(tx, order.life.life_id)
+        config = await tx.get(ProviderConfig, life.provider_config_id) if life else None
+    if life is None or credential is None or config is None or life.deleted_at or life.status != Status.ACTIVE:
+        return RELOAD
+    if credential.generation > order.generation:
+        return RefreshResult(Ending.CREDENTIALED, credentials.reference(credential))
+    if config.held_until and config.held_until > now:
+        return RefreshResult(Ending.HELD, code=config.held_reason, not_before=config.held_until)
+    if credential.sealed_refresh is None:
+        return await _cannot_refresh(deps, life, credential)
+    secrets = await credentials.open_secrets(deps.sealer, life, credential)
+    key = await deps.sealer.keys.data_key(life.workspace_id, life.tenant_id)
+    print_ = fingerprint(key, secrets.refresh or "")
+    return Subject(life, credential, config, deps.provider(life.provider_id), secrets, print_)
+
+
+async def _cannot_refresh(deps: Deps, life: Life, credential: Credential) -> RefreshResult:
+    """No refresh token was ever granted: the credential lives until it expires, and then the user has to come again."""
+    if credential.expires_at is None or credential.expires_at > deps.clock():
+        return RefreshResult(Ending.WAITING, code="no_refresh_token", not_before=credential.expires_at)
+    async with deps.db.transaction() as tx:
+        row = await lock_life(tx, life.id)
+        if row is None or row.revision != life.revision:
+            return RELOAD
+        await project_reauth(tx, row, GRANT_EXPIRED, deps.clock())
+    return RefreshResult(Ending.REFUSED, code=GRANT_EXPIRED)
+
+
+async def _intend(deps: Deps, subject: Subject) -> Intent | RefreshResult:
+    expires_at = subject.credential.expires_at
+    intent = await _claim(deps, subject, expires_at)
+    if intent is not None:
+        return intent
+    if subject.provider.identity is not None and await _probe(deps, subject) is not ProbeResult.REFUSED:
+        later = deps.clock() + deps.limits.probe_every
+        return RefreshResult(Ending.WAITING, code=IN_DOUBT, not_before=min(later, expires_at) if expires_at else later)
+    if subject.provider.identity is None:
+        return RefreshResult(Ending.WAITING, code=IN_DOUBT, not_before=expires_at)
+    second = await _claim(deps, subject, deps.clock())
+    return second or RELOAD
+
+
+async def _claim(deps: Deps, subject: Subject, expires_at: datetime | None) -> Intent | RefreshResult | None:
+    """Commit the intent if the ledger allows it; None asks for a probe of the old access token first."""
+    now = deps.clock()
+    window = timedelta(seconds=subject.provider.replay_window)
+    async with deps.db.transaction() as tx:
+        life = await lock_life(tx, subject.life.id)
+        if life is None or life.generation != subject.credential.generation or life.deleted_at:
+            return RELOAD
+        sends = await ledger.unresolved(tx, life.id, subject.fingerprint)
+        ruling = rule_on([Send(s.started_at, s.lease_until) for s in sends], now, window=window, expires_at=expires_at)
+        if ruling.rule is Rule.WAIT:
+            return RefreshResult(Ending.WAITING, code=IN_DOUBT, not_before=ruling.until)
+        if ruling.rule is Rule.PROBE:
+            return None
+        attempt = await ledger.open_attempt(
+            tx, life, kind=ledger.REFRESH, fingerprint=subject.fingerprint, now=now, lease=deps.limits.lease
+        )
+    return Intent(attempt, resent=ruling.rule is Rule.RESEND)
+
+
+async def _probe(deps: Deps, subject: Subject) -> ProbeResult:
+    flow = identity_flow(subject.provider, access_token=subject.secrets.access, site_id=subject.life.site_id or None)
+    identity = await deps.http.drive(flow, deps.limits.http)
+    if isinstance(identity, Failure):
+        return ProbeResult.UNKNOWN
+    if identity.result is ProbeResult.REFUSED:
+        async with deps.db.transaction() as tx:
+            await credentials.mark_refused(tx, subject.life.id, subject.credential.generation, deps.clock())
+    return identity.result
+
+
+async def _ask(deps: Deps, subject: Subject) -> TokenGrant | Failure:
+    """Send the refresh token; a replaced client secret is tried once more, only when the new one was refused."""
+    secrets = await configs.client_secrets(deps.db, deps.sealer, subject.config.id, deps.clock())
+    answer: TokenGrant | Failure = Failure(FailureKind.OPERATOR, FailureCode.CLIENT_REFUSED)
+    for secret in secrets:
+        client = ClientCredentials(subject.config.client_id, secret)
+        flow = refresh_flow(subject.provider, client, refresh_token=subject.secrets.refresh or "")
+        answer = await deps.http.drive(flow, deps.limits.http / len(secrets))
+        if not (isinstance(answer, Failure) and answer.code == FailureCode.CLIENT_REFUSED):
+            return answer
+    return answer
+
+
+async def _commit(
+    deps: Deps, order: RefreshOrder, subject: Subject, intent: Intent, grant: TokenGrant, sent_at: datetime
+) -> RefreshResult:
+    """The sealed answer is the next thing written, tried again while the database is away and the lease lasts."""
+    life, attempt = subject.life, intent.attempt
+    ref = _reference(subject, attempt, grant, sent_at)
+    secrets = credentials.Secrets(grant.access_token, grant.refresh_token or subject.secrets.refresh)
+    sealed = await credentials.seal(deps.sealer, life, attempt.generation, secrets)
+
+    async def write() -> RefreshResult:
+        async with deps.db.transaction() as tx:
+            now = deps.clock()
+            row = await lock_life(tx, life.id)
+            swapped = row and await credentials.replace_current(tx, row, subject.credential.generation, ref, sealed)
+            outcome = ledger.SUCCEEDED if swapped else ledger.SUPERSEDED
+            await ledger.resolve_all(tx, life.id, subject.fingerprint, outcome, now)
+            if row is None or not swapped or row.deleted_at:
+                return RELOAD
+            await configs.clear_hold(tx, subject.config.id)
+            await project_refreshed(tx, row, ref, order.jitter, now)
+            return RefreshResult(Ending.CREDENTIALED, ref)
+
+    return await commit_within(write, deps.clock, attempt.lease_until)
+
+
+def _reference(subject: Subject, attempt: TokenAttempt, grant: TokenGrant, sent_at: datetime) -> CredentialRef:
+    ends = sent_at + timedelta(seconds=grant.expires_in) if grant.expires_in is not None else None
+    scopes = list(grant.scopes) if grant.scopes is not None else subject.credential.scopes
+    return CredentialRef(attempt.generation, sent_at, ends, refreshable=True, scopes=scopes)
+
+
+async def _fail(deps: Deps, subject: Subject, intent: Intent, failure: Failure) -> RefreshResult:
+    if failure.kind is FailureKind.MOMENT:
+        return await _stumble(deps, subject, intent, failure)
+    if failure.kind is FailureKind.OPERATOR:
+        return await _hold(deps, subject, intent, failure)
+    await _probe(deps, subject)
+    async with deps.db.transaction() as tx:
+        now = deps.clock()
+        row = await lock_life(tx, subject.life.id)
+        await ledger.resolve_all(tx, subject.life.id, subject.fingerprint, ledger.REFUSED, now)
+        if row is None or row.generation != subject.credential.generation or row.status != Status.ACTIVE:
+            return RELOAD
+        reason = ROTATION_LOST if intent.resent else failure.code
+        await project_reauth(tx, row, reason, now)
+    return RefreshResult(Ending.REFUSED, code=reason)
+
+
+async def _stumble(deps: Deps, subject: Subject, intent: Intent, failure: Failure) -> RefreshResult:
+    async with deps.db.transaction() as tx:
+        now = deps.clock()
+        not_before = now + timedelta(seconds=failure.retry_after) if failure.retry_after else None
+        if failure.in_doubt:
+            await ledger.release(tx, intent.attempt, now, failure.code)
+        else:
+            sent = failure.code != FailureCode.UNREACHABLE
+            outcome = ledger.NOT_HANDLED if sent else ledger.NOT_SENT
+            await ledger.resolve(tx, intent.attempt, outcome, now, failure.code)
+        row = await lock_life(tx, subject.life.id)
+        if row is not None and row.generation == subject.credential.generation:
+            await project_stumbled(tx, row, failure.code, now, not_before)
+    return RefreshResult(Ending.STUMBLED, code=failure.code, not_before=not_before)
+
+
+async def _hold(deps: Deps, subject: Subject, intent: Intent, failure: Failure) -> RefreshResult:
+    """The operator's failure: the config is frozen, the connection is not blamed, and nothing is in doubt."""
+    async with deps.db.transaction() as tx:
+        now = deps.clock()
+        until = now + deps.limits.operator_hold
+        await ledger.resolve(tx, intent.attempt, ledger.OPERATOR, now, failure.code)
+        await configs.hold(tx, subject.config.id, until, failure.code)
+    return RefreshResult(Ending.HELD, code=failure.code, not_before=until)

@@ -1,0 +1,86 @@
+"""End a life: tell the provider, destroy the secret, and say what happened upstream (law 10)."""
+
+from datetime import datetime
+
+from activities.deps import Deps
+from activities.messages import Ending, LifeIds, RevokeResult
+from domain.life import Status
+from domain.oauth.failures import Failure
+from domain.oauth.token import ClientCredentials
+from providers.flows import Upstream, revocation_flow
+from vault import configs, credentials, sessions
+from vault.events import append_event
+from vault.lives import compare_and_set, get_life, lock_life, siblings
+from vault.tables import Credential, Life, ProviderConfig, Tombstone
+
+KEPT_SHARED = "kept_shared"
+
+
+async def revoke(deps: Deps, ids: LifeIds) -> RevokeResult:
+    """Try the provider for a quarter of an hour from the first attempt; then destroy the secret in any case."""
+    async with deps.db.transaction() as tx:
+        life = await get_life(tx, ids.life_id)
+        stone = await tx.get(Tombstone, ids.life_id)
+        if life is None or stone is None or stone.finished_at is not None:
+            return RevokeResult(Ending.DONE, stone.upstream if stone else "confirmed")
+        stone.first_try_at = stone.first_try_at or deps.clock()
+        give_up_at = stone.first_try_at + deps.limits.revocation
+    upstream = await _upstream(deps, life)
+    if upstream == Upstream.UNCONFIRMED and deps.clock() < give_up_at:
+        return RevokeResult(Ending.STUMBLED)
+    await _bury(deps, life, upstream)
+    return RevokeResult(Ending.DONE, upstream)
+
+
+async def _upstream(deps: Deps, life: Life) -> str:
+    async with deps.db.reading() as tx:
+        credential = await credentials.current(tx, life.id)
+        shared = await siblings(tx, life)
+        config = await tx.get(ProviderConfig, life.provider_config_id)
+    if shared:
+        return KEPT_SHARED
+    if credential is None or config is None:
+        return Upstream.CONFIRMED
+    return await _tell(deps, life, credential, config)
+
+
+async def _tell(deps: Deps, life: Life, credential: Credential, config: ProviderConfig) -> str:
+    provider = deps.provider(life.provider_id)
+    if provider.revocation is None:
+        return Upstream.UNSUPPORTED
+    secrets = await credentials.open_secrets(deps.sealer, life, credential)
+    client = await configs.client_secrets(deps.db, deps.sealer, config.id, deps.clock())
+    flow = revocation_flow(
+        provider,
+        ClientCredentials(config.client_id, client[0]),
+        refresh_token=secrets.refresh,
+        access_token=secrets.access,
+    )
+    answer = await deps.http.drive(flow, deps.limits.http)
+    return Upstream.UNCONFIRMED if isinstance(answer, Failure) else answer
+
+
+async def _bury(deps: Deps, life: Life, upstream: str) -> None:
+    now = deps.clock()
+    async with deps.db.transaction() as tx:
+        row = await lock_life(tx, life.id)
+        stone = await tx.get(Tombstone, life.id)
+        if row is None or stone is None or stone.finished_at is not None:
+            return
+        for session in await sessions.open_sessions(tx, life.id):
+            await sessions.finish(tx, session, now, reason="deleted")
+        await credentials.destroy(tx, life.id)
+        stone.upstream, stone.finished_at = str(upstream), now
+        await compare_and_set(tx, row, now, **_ended(row, now))
+        append_event(tx, row, "deleted", now, old=row.status, new=Status.REVOKED, upstream=str(upstream))
+
+
+def _ended(row: Life, now: datetime) -> dict[str, object]:
+    return {
+        "status": Status.REVOKED,
+        "revoked_at": row.revoked_at or now,
+        "next_due_at": None,
+        "failures": 0,
+        "health": "ok",
+        "last_error": "",
+    }

@@ -1,0 +1,68 @@
+"""The HTTP API: one router per path group, put together here."""
+
+from typing import Any
+
+from fastapi import FastAPI
+
+from api import (
+    api_keys,
+    callback,
+    connections,
+    credentials,
+    health,
+    installations,
+    problems,
+    provider_configs,
+    providers,
+    session_tokens,
+    sessions,
+    visits,
+)
+from api.auth import KeyCache
+from api.deps import ApiDeps
+from api.flights import Flights
+from api.limits import BodyLimit
+
+VERSION = "0.1.0"
+ROUTERS = (
+    sessions.router,
+    session_tokens.router,
+    visits.router,
+    callback.router,
+    credentials.router,
+    connections.router,
+    installations.router,
+    provider_configs.router,
+    providers.router,
+    api_keys.router,
+    health.router,
+)
+
+
+def create_app(deps: ApiDeps) -> FastAPI:
+    """The application over what it works with."""
+    app = _bare()
+    app.state.deps = deps
+    app.state.keys = KeyCache()
+    app.state.flights = Flights()
+    return app
+
+
+def openapi_document() -> dict[str, Any]:
+    """The document the API serves, without a running server."""
+    return _bare().openapi()
+
+
+def _bare() -> FastAPI:
+    app = FastAPI(
+        title="Authpipe",
+        version=VERSION,
+        summary="OAuth connections for SaaS and agent builders: install, connect, and fetch a valid credential.",
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        redoc_url=None,
+    )
+    problems.install(app)
+    app.add_middleware(BodyLimit)
+    for router in ROUTERS:
+        app.include_router(router)
+    return app

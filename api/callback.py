@@ -1,0 +1,128 @@
+"""`/oauth/callback`: the provider sends the browser back. Right cookie, right state, right issuer, and only once."""
+
+from typing import Annotated
+
+import structlog
+from fastapi import APIRouter, Query, Request, Response
+from starlette.responses import JSONResponse, RedirectResponse
+
+from api.cookies import drop_cookie, is_visitor
+from api.deps import ApiDeps, DepsOf
+from api.hosted import HEADERS, refusal, wants_json
+from api.sessions import outcome_of
+from domain.errors import Problem
+from domain.life import AttemptState
+from domain.oauth.failures import bounded_code
+from domain.redirects import with_query
+from providers.flows import issuer_is
+from vault import sessions
+from vault.api_keys import digest
+from vault.lives import get_life
+from vault.sealing import CODE, session_owner
+from vault.tables import AuthSession, Visit
+
+router = APIRouter(tags=["pages"])
+log = structlog.get_logger(__name__)
+
+LONGEST = 8192
+Text = Annotated[str | None, Query(max_length=LONGEST)]
+
+
+@router.get("/oauth/callback", summary="Where the provider sends the browser back", response_class=Response)
+async def callback(
+    request: Request, deps: DepsOf, state: Text = None, code: Text = None, error: Text = None, iss: Text = None
+) -> Response:
+    try:
+        session, visit = await _visitor(request, deps, state, iss)
+        if error is not None or not code:
+            return await _without_code(request, deps, session, visit, error)
+        await _consume(deps, session, visit, code)
+        await _hand_over(deps, session)
+        return await _go_back(request, deps, session, visit)
+    except Problem as problem:
+        return refusal(request, problem)
+
+
+async def _visitor(request: Request, deps: ApiDeps, state: str | None, iss: str | None) -> tuple[AuthSession, Visit]:
+    """The session this answer belongs to. No refusal here uses the session up: the right browser may yet come."""
+    async with deps.db.reading() as tx:
+        found = await sessions.find_visit(tx, digest(state or ""))
+    if found is None:
+        raise Problem("state_unknown")
+    visit, session = found
+    if not is_visitor(request, session, visit):
+        raise Problem("wrong_browser")
+    provider = deps.catalog.get(session.provider_id)
+    if provider is None or not issuer_is(provider, iss):
+        raise Problem("foreign_issuer", "The answer names another authorization server than the one that was asked.")
+    if session.state != AttemptState.PENDING:
+        raise Problem("session_expired" if session.reason == "expired" else "session_used")
+    if session.expires_at <= deps.clock():
+        raise Problem("session_expired")
+    return session, visit
+
+
+async def _without_code(
+    request: Request, deps: ApiDeps, session: AuthSession, visit: Visit, error: str | None
+) -> Response:
+    """A denial, or another refusal of the provider: the attempt is over, the life stays as it was."""
+    reason = (bounded_code(error) or "provider_error") if error is not None else "code_missing"
+    async with deps.db.transaction() as tx:
+        if not await sessions.deny(tx, visit, reason, deps.clock()):
+            raise Problem("session_used")
+    await _tell(deps, session)
+    return await _go_back(request, deps, session, visit)
+
+
+async def _consume(deps: ApiDeps, session: AuthSession, visit: Visit, code: str) -> None:
+    sealed = await deps.sealer.seal(session_owner(session), CODE, 1, code)
+    async with deps.db.transaction() as tx:
+        if not await sessions.consume(tx, visit, sealed, deps.clock()):
+            raise Problem("session_used")
+
+
+async def _hand_over(deps: ApiDeps, session: AuthSession) -> None:
+    """Signal the workflow and wait a little for the outcome. Temporal being away loses nothing: the row is consumed,
+    and the sweeper signals what its workflow has not acknowledged.
+    """
+    async with deps.db.reading() as tx:
+        life = await get_life(tx, session.life_id)
+    if life is None:
+        return
+    try:
+        await deps.lives.returned(life, session.id)
+    except Problem:
+        log.warning("the engine is away; the callback is kept and signalled later", session=session.id)
+        return
+    await deps.lives.settled(life, session.id, deps.wait)
+
+
+async def _tell(deps: ApiDeps, session: AuthSession) -> None:
+    async with deps.db.reading() as tx:
+        life = await get_life(tx, session.life_id)
+    if life is None:
+        return
+    try:
+        await deps.lives.wake(life)
+    except Problem:
+        log.warning("the engine is away; it will read the row later", session=session.id)
+
+
+async def _go_back(request: Request, deps: ApiDeps, session: AuthSession, visit: Visit) -> Response:
+    """303, so that the code leaves the address bar; the builder's page reads the outcome from our API."""
+    async with deps.db.reading() as tx:
+        fresh = await sessions.get_session(tx, session.id)
+    outcome = await outcome_of(deps, fresh or session, in_full=False)
+    values = {"session_id": outcome.session_id, "status": str(outcome.status)}
+    for name in ("reason", "installation_id", "connection_id"):
+        if (value := getattr(outcome, name)) is not None:
+            values[name] = value
+    url = with_query(session.redirect_url, values)
+    response: Response = (
+        JSONResponse({"redirect_url": url}, headers=HEADERS)
+        if wants_json(request)
+        else RedirectResponse(url, 303, HEADERS)
+    )
+    if outcome.status is not AttemptState.AWAITING_SELECTION:
+        drop_cookie(response, session, visit.id)
+    return response

@@ -1,0 +1,123 @@
+"""`/api/connections`: the authorised accounts of tenants and users."""
+
+from datetime import datetime
+from typing import Any
+
+from fastapi import APIRouter, Response
+from pydantic import Field
+from sqlalchemy import case
+from sqlmodel import col
+
+from api import life_views
+from api.auth import SecretCaller
+from api.deps import DepsOf
+from api.fields import RowId
+from api.life_views import LifeResponse, RefreshConnectionResult, Seen
+from api.problems import documented
+from api.searching import Found, Searchable, SearchRequest
+from domain.life import Kind
+from vault.credentials import OAUTH_TOKEN
+from vault.searching import Order, type_of
+from vault.tables import Life
+
+router = APIRouter(prefix="/api/connections", tags=["connections"])
+
+REVOKED = "revoked"
+COLUMNS = {
+    "id": col(Life.id),
+    "provider_id": col(Life.provider_id),
+    "provider_config_id": col(Life.provider_config_id),
+    "tenant_id": col(Life.tenant_id),
+    "user_id": col(Life.user_id),
+    "installation_id": col(Life.installation_id),
+    "external_user_id": col(Life.account_id),
+    "attachment": col(Life.attachment),
+    "label": col(Life.label),
+    "status": case((col(Life.deleted_at).is_not(None), REVOKED), else_=col(Life.status)),
+    "reason": col(Life.reason),
+    "health": col(Life.health),
+    "last_error": col(Life.last_error),
+    "connected_at": col(Life.connected_at),
+    "updated_at": col(Life.updated_at),
+    "token_expires_at": col(Life.expires_at),
+}
+
+
+class ConnectionResponse(LifeResponse):
+    """`status` is `active`, `needs_reauth` (repaired by connecting again) or, once deleted, `revoked`."""
+
+    attachment: str
+    user_id: str | None = None
+    installation_id: str | None = None
+    external_user_id: str = Field(description="The account at the provider; empty if the provider does not tell.")
+    credential_type: str
+    connected_at: datetime
+
+
+class SearchResponseConnectionResponse(Found[ConnectionResponse]):
+    pass
+
+
+SEARCHABLE = Searchable(
+    fields={name: type_of(column) for name, column in COLUMNS.items()},
+    shown=frozenset(ConnectionResponse.model_fields),
+    order=Order("connected_at", descending=True),
+)
+
+
+def shown(seen: Seen) -> ConnectionResponse:
+    """A connection as the contract has it."""
+    life = seen.life
+    own: dict[str, Any] = {
+        "attachment": life.attachment,
+        "user_id": life.user_id or None,
+        "installation_id": life.installation_id or None,
+        "external_user_id": life.account_id,
+        "credential_type": OAUTH_TOKEN,
+        "connected_at": life.connected_at,
+    }
+    return ConnectionResponse(**seen.common(REVOKED), **own)
+
+
+@router.post(
+    "/search",
+    response_model=SearchResponseConnectionResponse,
+    responses=documented("bad_request", "malformed_json", "unauthenticated", "forbidden"),
+    summary="Search connections",
+)
+async def search(body: SearchRequest, caller: SecretCaller, deps: DepsOf) -> Response:
+    return await life_views.search(
+        deps, caller, Kind.CONNECTION, body, SEARCHABLE, COLUMNS, SearchResponseConnectionResponse, shown
+    )
+
+
+@router.get(
+    "/{id}",
+    response_model_exclude_none=True,
+    responses=documented("unauthenticated", "forbidden", "not_found"),
+    summary="A connection with its live state",
+)
+async def get(id: RowId, caller: SecretCaller, deps: DepsOf) -> ConnectionResponse:  # noqa: A002
+    return shown(await life_views.look(deps, caller, Kind.CONNECTION, id))
+
+
+@router.post(
+    "/{id}",
+    response_model_exclude_none=True,
+    responses=documented(
+        "unauthenticated", "forbidden", "not_found", "not_connected", "needs_reauth", "refresh_pending"
+    ),
+    summary="Refresh a connection's credential now",
+)
+async def refresh(id: RowId, caller: SecretCaller, deps: DepsOf) -> RefreshConnectionResult:  # noqa: A002
+    return await life_views.refresh(deps, caller, Kind.CONNECTION, id)
+
+
+@router.delete(
+    "/{id}",
+    status_code=204,
+    responses=documented("unauthenticated", "forbidden", "not_found"),
+    summary="Delete a connection; the provider is told afterwards",
+)
+async def delete(id: RowId, caller: SecretCaller, deps: DepsOf) -> Response:  # noqa: A002
+    return await life_views.delete(deps, caller, Kind.CONNECTION, id)

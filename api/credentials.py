@@ -1,0 +1,177 @@
+"""`POST /api/credentials`: hand out a valid credential at once. Reading never waits for refreshing (law 5)."""
+
+from datetime import datetime, timedelta
+from typing import Literal
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
+
+from api.auth import SecretCaller
+from api.deps import ApiDeps, DepsOf
+from api.fields import Body, BuilderId
+from api.flights import Flights
+from api.opening import provider_of
+from api.problems import documented
+from domain.errors import Problem
+from domain.life import Kind, Status
+from domain.serving import Reading, Served, Verdict, after_waiting, serve
+from providers.scopes import missing
+from vault import reading
+from vault.lives import get_life
+from vault.reading import Found, Wanted
+
+router = APIRouter(prefix="/api", tags=["credentials"])
+
+MAX_MIN_TTL = 365 * 86_400
+BUCKET_SECONDS = 5
+RETRY_AFTER = 2
+
+
+class GetCredentialParams(Body):
+    provider: BuilderId
+    tenant_id: BuilderId
+    user_id: BuilderId | None = None
+    installation_id: BuilderId | None = None
+    credential_for: Literal["any", "installation", "user"] = "any"
+    provider_config_id: BuilderId | None = None
+    min_ttl: int | None = Field(None, ge=0, le=MAX_MIN_TTL, description="Seconds the credential must still live.")
+    force_refresh: bool = Field(False, description="Refresh first, unless the credential is brand new.")
+
+
+class CredentialSite(BaseModel):
+    id: str
+    name: str
+    url: str
+
+
+class GetCredentialResult(BaseModel):
+    credential: str = Field(repr=False)
+    credential_type: str
+    source: Literal["installation", "connection"]
+    refreshed: bool
+    needs_reauth: bool
+    expires_at: datetime | None = Field(None, description="Absent: it does not expire.")
+    scopes: list[str] | None = None
+    missing_scopes: list[str] | None = Field(None, description="Requested, but not granted.")
+    warnings: list[str] = []
+    installation_id: str | None = None
+    connection_id: str | None = None
+    site: CredentialSite | None = None
+    generation: int
+
+
+@router.post(
+    "/credentials",
+    responses=documented(
+        "bad_request", "unauthenticated", "forbidden", "provider_unknown", "not_connected", "ambiguous",
+        "needs_reauth", "refresh_pending", "database_unavailable",
+    ),
+    response_model_exclude_none=True,
+    summary="Get a valid credential",
+)  # fmt: skip
+async def get_credential(
+    body: GetCredentialParams, request: Request, response: Response, caller: SecretCaller, deps: DepsOf
+) -> GetCredentialResult:
+    provider_of(deps, body.provider)
+    found = await _find(deps, _wanted(body, caller.workspace_id))
+    min_ttl = None if body.min_ttl is None else timedelta(seconds=body.min_ttl)
+    served = serve(_facts(found), deps.clock(), min_ttl=min_ttl, force=body.force_refresh)
+    seen = found.generation
+    if served.verdict is Verdict.REFRESH_FIRST:
+        found = await _refreshed(deps, request.app.state.flights, found)
+        served = after_waiting(_facts(found), deps.clock(), min_ttl=min_ttl)
+    _refuse(found, served)
+    response.headers["cache-control"] = "no-store"
+    return await _result(deps, found, served, refreshed=found.generation != seen)
+
+
+def _wanted(body: GetCredentialParams, workspace_id: str) -> Wanted:
+    if body.credential_for == "user" and body.user_id is None:
+        raise Problem("user_required", "credential_for is user, and no user_id was given.")
+    return Wanted(
+        workspace_id=workspace_id,
+        provider_id=body.provider,
+        tenant_id=body.tenant_id,
+        kinds=_kinds(body),
+        user_id=body.user_id or "",
+        installation_id=body.installation_id or "",
+        provider_config_id=body.provider_config_id or "",
+    )
+
+
+def _kinds(body: GetCredentialParams) -> tuple[Kind, ...]:
+    """A named user's credential never falls back to the installation's."""
+    if body.credential_for == "installation":
+        return (Kind.INSTALLATION,)
+    if body.credential_for == "user" or body.user_id is not None:
+        return (Kind.CONNECTION,)
+    return (Kind.INSTALLATION, Kind.CONNECTION)
+
+
+async def _find(deps: ApiDeps, wanted: Wanted) -> Found:
+    found = await reading.find(deps.db, wanted)
+    preferred = [f for f in found if f.kind == Kind.INSTALLATION] or found
+    serving = [f for f in preferred if f.status == Status.ACTIVE] or preferred
+    if not serving:
+        raise Problem("not_connected", "No such installation or connection is living for this tenant and user.")
+    if len(serving) > 1:
+        candidates = tuple({f"{f.kind}_id": f.id, "label": f.label, "site": f.site_name} for f in serving)
+        raise Problem("ambiguous", "Several fit; name the installation or the config.", candidates=candidates)
+    return serving[0]
+
+
+def _facts(found: Found) -> Reading:
+    return Reading(
+        status=Status(found.status),
+        issued_at=found.issued_at,
+        expires_at=found.expires_at,
+        refreshable=found.refreshable,
+        refused_at=found.refused_at,
+        failing=found.last_error,
+    )
+
+
+async def _refreshed(deps: ApiDeps, flights: Flights, found: Found) -> Found:
+    """The row after the refresh flight, whether that brought a newer generation or not."""
+    async with deps.db.reading() as tx:
+        life = await get_life(tx, found.id)
+    if life is None:
+        raise Problem("not_connected")
+    bucket = int(deps.clock().timestamp()) // BUCKET_SECONDS
+    await flights.join(life.id, lambda: deps.lives.ensure_fresh(life, found.generation, bucket, deps.wait))
+    again = await reading.find_one(deps.db, found.id)
+    if again is None:
+        raise Problem("not_connected")
+    return again
+
+
+def _refuse(found: Found, served: Served) -> None:
+    match served.verdict:
+        case Verdict.NOT_CONNECTED:
+            raise Problem("not_connected")
+        case Verdict.NEEDS_REAUTH:
+            raise Problem("needs_reauth", f"The user has to connect again: {found.reason or 'the grant is dead'}.")
+        case Verdict.PENDING | Verdict.REFRESH_FIRST:
+            said = found.last_error or "the refresh is still under way"
+            raise Problem("refresh_pending", f"The credential has expired ({said}).", retry_after=RETRY_AFTER)
+        case Verdict.SERVE:
+            return
+
+
+async def _result(deps: ApiDeps, found: Found, served: Served, *, refreshed: bool) -> GetCredentialResult:
+    installation = found.kind == Kind.INSTALLATION
+    return GetCredentialResult(
+        credential=await reading.open_access(deps.sealer, found),
+        credential_type=found.credential_type,
+        source="installation" if installation else "connection",
+        refreshed=refreshed,
+        needs_reauth=served.needs_reauth,
+        expires_at=found.expires_at,
+        scopes=found.scopes,
+        missing_scopes=list(missing(found.requested_scopes or (), found.scopes)),
+        warnings=list(served.warnings),
+        installation_id=found.id if installation else None,
+        connection_id=None if installation else found.id,
+        site=CredentialSite(id=found.site_id, name=found.site_name, url=found.site_url) if found.site_id else None,
+        generation=found.generation,
+    )

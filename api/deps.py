@@ -1,0 +1,37 @@
+"""What the routes work with: built once in `runtime`, kept on the application, never global."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from api.lives import Lives
+from providers.catalog import Catalog
+from vault.crypto import Sealer
+from vault.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class ApiDeps:
+    """The rooms below, the clock, and the few settings that routes need."""
+
+    db: Database
+    sealer: Sealer
+    catalog: Catalog
+    lives: Lives
+    clock: Callable[[], datetime]
+    public_url: str
+    development: bool
+    session_life: timedelta = timedelta(minutes=15)
+    wait: timedelta = timedelta(seconds=8)
+
+
+def deps_of(request: Request) -> ApiDeps:
+    """The application's dependencies."""
+    deps: ApiDeps = request.app.state.deps
+    return deps
+
+
+DepsOf = Annotated[ApiDeps, Depends(deps_of)]

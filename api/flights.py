@@ -1,0 +1,26 @@
+"""One refresh flight per life and process: readers that need a newer credential at the same time share it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from workflows.messages import Freshness
+
+
+class Flights:
+    """The flights under way, by life."""
+
+    def __init__(self) -> None:
+        self._flying: dict[str, asyncio.Task[Freshness]] = {}
+
+    async def join(self, life_id: str, start: Callable[[], Awaitable[Freshness]]) -> Freshness:
+        """Join the flight of this life, or start it. A reader that goes away does not end it for the others."""
+        flight = self._flying.get(life_id)
+        if flight is None:
+            flight = asyncio.create_task(_fly(start))
+            self._flying[life_id] = flight
+            flight.add_done_callback(lambda _: self._flying.pop(life_id, None))
+        return await asyncio.shield(flight)
+
+
+async def _fly(start: Callable[[], Awaitable[Freshness]]) -> Freshness:
+    return await start()

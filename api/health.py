@@ -1,0 +1,45 @@
+"""`/health`: whether this process lives, and whether what it needs is there. No key is asked for, no detail is given."""
+
+import asyncio
+from typing import Literal
+
+import structlog
+from fastapi import APIRouter, Response
+from pydantic import BaseModel
+
+from api.deps import ApiDeps, DepsOf
+from vault.database import DatabaseUnusable
+
+router = APIRouter(prefix="/health", tags=["health"])
+log = structlog.get_logger(__name__)
+
+OK = "ok"
+AWAY = "does not answer"
+LIMIT_SECONDS = 5
+
+
+class Liveness(BaseModel):
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(BaseModel):
+    """`parts` names each part: `ok`, or what is wrong with it."""
+
+    status: Literal["ready", "not_ready"]
+    parts: dict[str, str]
+
+
+@router.get("/live", summary="Whether the process answers")
+async def live() -> Liveness:
+    return Liveness()
+
+
+@router.get("/ready", responses={503: {"model": Readiness}}, summary="Whether every part it needs answers")
+async def ready(response: Response, deps: DepsOf) -> Readiness:
+    checks = {"database": _database, "migrations": _migrations, "keys": _keys, "temporal": _temporal}
+    said = await asyncio.gather(*(_said(name, check(deps)) for name, check in checks.items()))
+    parts = dict(zip(checks, said, strict=True))
+    good = all(answer == OK for answer in said)
+    response.status_code = 200 if good else 503
+    response.headers["cache-control"] = "no-store"
+    return Readiness(status="ready" if good else "not_ready", parts=parts)

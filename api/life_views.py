@@ -1,0 +1,206 @@
+"""What installations and connections have in common at the API: showing, searching, refreshing, deleting a life."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+import structlog
+from fastapi import Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from sqlmodel import col
+
+from api.auth import Caller
+from api.deps import ApiDeps
+from api.searching import Found, Searchable, SearchRequest, parse, respond
+from domain.credential import is_fresh
+from domain.errors import Problem
+from domain.life import Kind, Status
+from domain.wakeup import Step
+from providers.scopes import missing
+from vault import credentials
+from vault.deletions import entomb
+from vault.searching import Columns, find_page, shown_lives
+from vault.tables import Credential, Life
+from workflows.messages import LifeView
+
+R = TypeVar("R", bound=BaseModel)
+log = structlog.get_logger(__name__)
+
+PENDING = "pending"
+BUCKET_SECONDS = 5
+"""Updates asked for within one bucket are one update; there is no sense in asking again sooner."""
+WORDS_IN = (col(Life.id), col(Life.tenant_id), col(Life.user_id), col(Life.label), col(Life.site_name))
+
+
+class Site(BaseModel):
+    """The site (instance, workspace) of the provider that a life is bound to."""
+
+    id: str
+    name: str
+    url: str | None = None
+
+
+class LifeResponse(BaseModel):
+    """What installations and connections show alike."""
+
+    id: str
+    provider_id: str
+    provider_config_id: str
+    tenant_id: str
+    label: str
+    status: str
+    reason: str | None = Field(None, description="Why the user has to connect again: a stable code.")
+    health: str = Field(description="`ok`, or `degraded`: refreshing fails for the moment, the credential still serves.")
+    live: bool = Field(description="Whether its workflow said so just now; if not, this is what was recorded last.")
+    site: Site | None = None
+    scopes: list[str] | None = None
+    missing_scopes: list[str] | None = Field(None, description="Asked for, but not granted.")
+    token_expires_at: datetime | None = None
+    next_refresh_at: datetime | None = None
+    last_error: str | None = Field(None, description="Of the refresh that failed last, if it has not recovered.")
+    held_until: datetime | None = Field(None, description="No refresh before: the provider refuses the app itself.")
+    revoked_at: datetime | None = None
+    upstream: str | None = Field(
+        None, description="Once deleted, what the provider was told: pending, confirmed, unsupported, unconfirmed, kept_shared."
+    )
+    updated_at: datetime
+
+
+class RefreshConnectionResult(BaseModel):
+    refreshed: bool = Field(description="False if the credential is too young to be refreshed, or the provider stumbles.")
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A life as it is shown: its row, the outcome of its deletion, and what its workflow says, if it was asked."""
+
+    life: Life
+    upstream: str | None = None
+    view: LifeView | None = None
+
+    @property
+    def deleted(self) -> bool:
+        return self.life.deleted_at is not None
+
+    def common(self, ended: str) -> dict[str, Any]:
+        """The fields of `LifeResponse`; `ended` is what this kind calls a deleted one."""
+        life = self.life
+        return {
+            **{name: getattr(life, name) for name in ("id", "provider_id", "provider_config_id", "tenant_id", "label")},
+            **(_ended(life, ended) if self.deleted else self._now()),
+            "live": self.view is not None,
+            "site": Site(id=life.site_id, name=life.site_name, url=life.site_url or None) if life.site_id else None,
+            "scopes": life.granted_scopes if life.granted_scopes is not None else life.requested_scopes,
+            "missing_scopes": list(missing(life.requested_scopes or (), life.granted_scopes)) or None,
+            "upstream": self.upstream,
+            "updated_at": life.updated_at,
+        }
+
+    def _now(self) -> dict[str, Any]:
+        said: Life | LifeView = self.view or self.life
+        return {
+            "status": said.status,
+            "reason": said.reason or None,
+            "health": said.health,
+            "token_expires_at": said.expires_at,
+            "next_refresh_at": self._next_refresh_at(),
+            "last_error": said.last_error or None,
+            "held_until": said.held_until,
+            "revoked_at": self.life.revoked_at,
+        }
+
+    def _next_refresh_at(self) -> datetime | None:
+        if self.view and self.view.next_step == Step.REFRESH:
+            return self.view.next_at
+        return self.life.next_due_at
+
+
+def _ended(life: Life, ended: str) -> dict[str, Any]:
+    return {"status": ended, "health": "ok", "revoked_at": life.revoked_at or life.deleted_at}
+
+
+async def find(deps: ApiDeps, caller: Caller, kind: Kind, life_id: str) -> Seen:
+    """The caller's life as it was recorded. Raises `not_found`, also for another workspace's and one never active."""
+    async with deps.db.reading() as tx:
+        row = (await tx.execute(shown_lives(caller.workspace_id, kind).where(col(Life.id) == life_id))).first()
+    if row is None:
+        raise Problem("not_found", f"There is no {kind} of that id.")
+    return Seen(*row)
+
+
+async def look(deps: ApiDeps, caller: Caller, kind: Kind, life_id: str) -> Seen:
+    """The same with its live state. A deleted one has none: its row is the last word."""
+    seen = await find(deps, caller, kind, life_id)
+    if seen.deleted:
+        return seen
+    view = await deps.lives.view(seen.life)
+    # A workflow that has not read its row yet knows less than the row.
+    stale = view is None or view.status == Status.PENDING or view.generation < seen.life.generation
+    return seen if stale else Seen(seen.life, seen.upstream, view)
+
+
+async def search(
+    deps: ApiDeps,
+    caller: Caller,
+    kind: Kind,
+    asked: SearchRequest,
+    resource: Searchable,
+    columns: Columns,
+    model: type[Found[R]],
+    shown: Callable[[Seen], R],
+) -> JSONResponse:
+    """One page of the caller's lives, as they were recorded."""
+    query = shown_lives(caller.workspace_id, kind)
+    async with deps.db.reading() as tx:
+        page = await find_page(tx, query, columns, parse(asked, resource), WORDS_IN)
+    return respond(model, [shown(Seen(row[0], row[1])) for row in page.items], page, asked)
+
+
+async def refresh(deps: ApiDeps, caller: Caller, kind: Kind, life_id: str) -> RefreshConnectionResult:
+    """Refresh now, unless the credential is too young for it. Waits no longer than any reader."""
+    life, credential = await _serving(deps, caller, kind, life_id)
+    now = deps.clock()
+    young = is_fresh(credential.issued_at, credential.expires_at, now)
+    if credential.sealed_refresh is None or young:
+        return RefreshConnectionResult(refreshed=False, expires_at=credential.expires_at)
+    seen = credential.generation
+    await deps.lives.ensure_fresh(life, seen, int(now.timestamp()) // BUCKET_SECONDS, deps.wait)
+    _, credential = await _serving(deps, caller, kind, life_id)
+    refreshed = credential.generation > seen
+    if not refreshed and credential.expires_at is not None and credential.expires_at <= deps.clock():
+        raise Problem("refresh_pending", retry_after=BUCKET_SECONDS)
+    return RefreshConnectionResult(refreshed=refreshed, expires_at=credential.expires_at)
+
+
+async def _serving(deps: ApiDeps, caller: Caller, kind: Kind, life_id: str) -> tuple[Life, Credential]:
+    """An active life and its current credential. Raises `needs_reauth`, `not_connected`, `not_found`."""
+    seen = await find(deps, caller, kind, life_id)
+    if seen.life.status == Status.NEEDS_REAUTH and not seen.deleted:
+        raise Problem("needs_reauth", f"The {kind} cannot be refreshed any more ({seen.life.reason}).")
+    async with deps.db.reading() as tx:
+        credential = None if seen.deleted else await credentials.current(tx, life_id)
+    if credential is None:
+        raise Problem("not_connected", f"The {kind} was deleted.")
+    return seen.life, credential
+
+
+async def delete(deps: ApiDeps, caller: Caller, kind: Kind, life_id: str) -> Response:
+    """Stop serving at once, then let the workflow tell the provider. Asking again is no error and changes nothing."""
+    seen = await find(deps, caller, kind, life_id)
+    if seen.upstream in (None, PENDING):
+        await tell_deleted(deps, await entomb(deps.db, life_id, deps.clock()))
+    return Response(status_code=204, headers={"Authpipe-Upstream": seen.upstream or PENDING})
+
+
+async def tell_deleted(deps: ApiDeps, rows: list[Life]) -> None:
+    """Signal the workflows. If Temporal is away the tombstones stand, and reconcile finishes what they began."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for row in rows:
+                group.create_task(deps.lives.delete(row))
+    except* Problem:
+        log.warning("deleted, but the workflows could not be told", lives=len(rows))

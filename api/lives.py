@@ -1,0 +1,152 @@
+"""The API's one way to the workflows: start, signal, update, query; each with a deadline of its own."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from temporalio.client import (
+    Client,
+    WorkflowHandle,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities.messages import LifeIds
+from domain.errors import Problem
+from domain.identity import workflow_id
+from vault.tables import Life
+from workflows.attributes import attributes_of
+from workflows.details import summary
+from workflows.life import ConnectionLife
+from workflows.messages import EnsureFresh, Freshness, LifeStart, LifeView, SessionRef
+from workflows.queues import LIFE_QUEUE, SOON, priority
+
+T = TypeVar("T")
+
+CALL = timedelta(seconds=3)
+QUERY = timedelta(seconds=2)
+STARTS_AT_ONCE = 32
+
+
+def ids_of(life: Life) -> LifeIds:
+    """What a life's workflow is started with: ids only."""
+    return LifeIds(life.workspace_id, life.kind, life.provider_id, life.id, life.tenant_id, life.user_id)
+
+
+def workflow_of(life: Life) -> str:
+    """The id of the workflow that owns this row."""
+    return workflow_id(life.workspace_id, life.kind, life.provider_id, life.id)
+
+
+class Lives:
+    """Speaks to the workflows of lives. Temporal being away is one `Problem`, told within seconds."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._starts = asyncio.Semaphore(STARTS_AT_ONCE)
+
+    async def wake(self, life: Life) -> None:
+        """Make sure the workflow runs, and let it read its row again."""
+        await self._signal_with_start(life, ConnectionLife.wake.__name__, [])
+
+    async def returned(self, life: Life, session_id: str) -> None:
+        """The browser came back to a session of this life."""
+        await self._signal_with_start(life, ConnectionLife.authorization_returned.__name__, [SessionRef(session_id)])
+
+    async def delete(self, life: Life) -> None:
+        """The tombstone is committed."""
+        await self._signal_with_start(life, ConnectionLife.delete.__name__, [])
+
+    async def settled(self, life: Life, session_id: str, within: timedelta) -> bool:
+        """Wait until an attempt has come to rest; False if it has not, or the engine does not say."""
+        return await self._settle(life, ConnectionLife.settled, session_id, within)
+
+    async def choose_site(self, life: Life, session_id: str, within: timedelta) -> bool:
+        """The choice is in the session's row: go on with it, and wait as `settled` does."""
+        return await self._settle(life, ConnectionLife.choose_site, session_id, within)
+
+    async def ensure_fresh(self, life: Life, seen: int, bucket: int, within: timedelta) -> Freshness:
+        """Ask for a newer generation than the one seen. An answer that is not there in time is pending."""
+        pending = Freshness(seen, pending=True)
+        request, handle = EnsureFresh(seen), self._handle(life)
+
+        async def ask(attempt: int) -> Freshness:
+            answer: Freshness = await handle.execute_update(
+                ConnectionLife.ensure_fresh, request, id=f"fresh-{seen}-{bucket}-{attempt}"
+            )
+            return answer
+
+        return await self._in_time(self._once_more(ask), within, pending)
+
+    async def view(self, life: Life) -> LifeView | None:
+        """The live state, or None when no worker answers."""
+        asked: Awaitable[LifeView] = self._handle(life).query(ConnectionLife.life_view, rpc_timeout=QUERY)
+        return await self._in_time(asked, QUERY, None)
+
+    async def ping(self) -> bool:
+        """Whether Temporal answers."""
+        try:
+            async with asyncio.timeout(CALL.total_seconds()):
+                return await self._client.service_client.check_health()
+        except (RPCError, RuntimeError, TimeoutError):
+            return False
+
+    async def _settle(self, life: Life, update: Any, session_id: str, within: timedelta) -> bool:
+        handle = self._handle(life)
+
+        async def ask(attempt: int) -> bool:
+            answer = await handle.execute_update(
+                update, SessionRef(session_id), id=f"{update.__name__}-{session_id}-{attempt}"
+            )
+            return bool(answer.settled)
+
+        return await self._in_time(self._once_more(ask), within, False)
+
+    async def _once_more(self, ask: Callable[[int], Awaitable[T]]) -> T:
+        """An update lost to continue-as-new is sent again, once."""
+        try:
+            return await ask(1)
+        except WorkflowUpdateFailedError:
+            return await ask(2)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            return await ask(2)
+
+    async def _in_time(self, asked: Awaitable[T], within: timedelta, otherwise: T) -> T:
+        try:
+            return await asyncio.wait_for(asked, within.total_seconds())
+        except (
+            TimeoutError,
+            RPCError,
+            RuntimeError,
+            WorkflowUpdateFailedError,
+            WorkflowUpdateRPCTimeoutOrCancelledError,
+        ):
+            return otherwise
+
+    def _handle(self, life: Life) -> WorkflowHandle[ConnectionLife, None]:
+        return self._client.get_workflow_handle_for(ConnectionLife.run, workflow_of(life))
+
+    async def _signal_with_start(self, life: Life, signal: str, args: list[Any]) -> None:
+        ids = ids_of(life)
+        try:
+            async with self._starts, asyncio.timeout(CALL.total_seconds()):
+                await self._client.start_workflow(
+                    ConnectionLife.run,
+                    LifeStart(ids),
+                    id=workflow_of(life),
+                    task_queue=LIFE_QUEUE,
+                    start_signal=signal,
+                    start_signal_args=args,
+                    id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                    id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                    search_attributes=attributes_of(ids, life.status),
+                    static_summary=summary(ids),
+                    priority=priority(ids, SOON),
+                )
+        except (RPCError, RuntimeError, TimeoutError) as error:
+            raise Problem("temporal_unavailable", retry_after=2) from error

@@ -1,0 +1,106 @@
+"""Errors as RFC 9457 problem JSON, for every way a request can fail; never a traceback, never an echoed value."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
+
+from domain.errors import CODES, FieldError, Problem
+from vault.crypto import SealBroken
+
+MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "urn:authpipe:problem:"
+BY_STATUS = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 401: "unauthenticated"}
+
+log = structlog.get_logger(__name__)
+
+
+def problem_body(problem: Problem, instance: str) -> dict[str, Any]:
+    """The contract's ErrorModel, with `code`, `remedy` and, where several fit, `candidates`."""
+    row = problem.row
+    body: dict[str, Any] = {
+        "type": TYPE_PREFIX + row.code,
+        "title": row.title,
+        "status": row.status,
+        "detail": problem.detail,
+        "instance": instance,
+        "code": row.code,
+        "remedy": row.remedy,
+    }
+    if problem.errors:
+        body["errors"] = [{"location": e.location, "message": e.message} for e in problem.errors]
+    if problem.candidates:
+        body["candidates"] = list(problem.candidates)
+    return body
+
+
+def respond(request: Request, problem: Problem) -> JSONResponse:
+    """One problem as a response."""
+    headers = {"cache-control": "no-store"}
+    if problem.retry_after is not None:
+        headers["retry-after"] = str(problem.retry_after)
+    if problem.row.status == 401:
+        headers["www-authenticate"] = 'Bearer realm="authpipe"'
+    body = problem_body(problem, request.url.path)
+    return JSONResponse(body, problem.row.status, headers, MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Handlers for all of them."""
+
+    @app.exception_handler(Problem)
+    async def _problem(request: Request, error: Problem) -> JSONResponse:
+        return respond(request, error)
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        return respond(request, _from_validation(error.errors()))
+
+    @app.exception_handler(HTTPException)
+    async def _http(request: Request, error: HTTPException) -> JSONResponse:
+        code = BY_STATUS.get(error.status_code, "bad_request" if error.status_code < 500 else "internal")
+        return respond(request, Problem(code))
+
+    for away in (DBAPIError, PoolTimeout, OSError):
+        app.add_exception_handler(away, _database_away)
+    app.add_exception_handler(SealBroken, _seal_broken)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+async def _database_away(request: Request, error: Exception) -> JSONResponse:
+    log.error("the database did not answer", path=request.url.path, error=type(error).__name__)
+    return respond(request, Problem("database_unavailable", retry_after=2))
+
+
+async def _seal_broken(request: Request, _error: Exception) -> JSONResponse:
+    log.error("a sealed secret does not open", path=request.url.path)
+    return respond(request, Problem("seal_broken"))
+
+
+async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    log.error("unexpected error", path=request.url.path, error=type(error).__name__, exc_info=error)
+    return respond(request, Problem("internal"))
+
+
+def _from_validation(errors: Sequence[Any]) -> Problem:
+    if any(error["type"] == "json_invalid" for error in errors):
+        return Problem("malformed_json")
+    fields = tuple(FieldError(".".join(map(str, e["loc"])), str(e["msg"])) for e in errors)
+    named = ", ".join(f"{f.location}: {f.message}" for f in fields[:3])
+    return Problem("bad_request", f"{named}.", errors=fields)
+
+
+def documented(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """For a route's `responses`: which refusals it has, by status."""
+    by_status: dict[int | str, dict[str, Any]] = {}
+    for code in codes:
+        row = CODES[code]
+        said = by_status.setdefault(row.status, {"description": "", "content": {MEDIA_TYPE: {}}})
+        said["description"] = f"{said['description']} `{code}`: {row.title}.".strip()
+    return by_status

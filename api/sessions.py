@@ -1,0 +1,249 @@
+"""`/oauth/installs` and `/oauth/sessions`: open an attempt at consent, follow it, finish what waits for a person."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
+
+from api.auth import AnyCaller, Presented, SecretCaller, secret_only
+from api.cookies import holds_cookie
+from api.deps import ApiDeps, DepsOf
+from api.fields import Body, BuilderId, ScopeList, Url
+from api.opening import Wish, open_session
+from api.problems import documented
+from domain.errors import Problem
+from domain.life import AttemptState, Kind
+from domain.redirects import visit_url
+from vault import sessions
+from vault.lives import get_life
+from vault.tables import AuthSession, Life
+
+router = APIRouter(tags=["sessions"])
+
+OPENING = documented(
+    "bad_request", "unauthenticated", "provider_unknown", "config_missing", "ambiguous", "invalid_scope",
+    "redirect_url_not_allowed", "session_token_spent", "session_token_mismatch", "temporal_unavailable",
+)  # fmt: skip
+
+
+class CreateInstallSessionParams(Body):
+    provider: BuilderId
+    tenant_id: BuilderId
+    redirect_url: Url = Field(description="Where the browser goes afterwards; the provider config must allow it.")
+    user_id: BuilderId | None = Field(None, description="Who installs, in your own words.")
+    permissions: ScopeList | None = Field(None, description="Installation scopes; the config's, if left out.")
+    provider_config_id: BuilderId | None = None
+    label: BuilderId = Field("default", description="Tells several installations of one tenant apart.")
+
+
+class CreateAuthSessionParams(Body):
+    provider: BuilderId
+    tenant_id: BuilderId
+    redirect_url: Url = Field(description="Where the browser goes afterwards; the provider config must allow it.")
+    user_id: BuilderId | None = None
+    installation_id: BuilderId | None = None
+    scopes: ScopeList | None = None
+    template_variables: Annotated[dict[str, str], Field(max_length=0)] | None = Field(
+        None, description="Reserved: no provider of the catalog takes any yet."
+    )
+    provider_config_id: BuilderId | None = None
+    label: BuilderId = "default"
+
+
+class OpenedSession(BaseModel):
+    session_id: str
+    authorization_url: str = Field(description="Send the user's browser here.")
+    expires_at: datetime
+
+
+class SiteChoice(BaseModel):
+    id: str
+    name: str
+    url: str
+
+
+class SessionOutcome(BaseModel):
+    """Where an attempt stands. `sites`, `tenant_id` and `user_id` are shown to a secret key alone."""
+
+    session_id: str
+    status: AttemptState
+    reason: str | None = Field(None, description="Why it failed: a stable code.")
+    expected: str | None = None
+    kind: Kind
+    provider: str
+    installation_id: str | None = None
+    connection_id: str | None = None
+    expires_at: datetime
+    sites: list[SiteChoice] | None = None
+    tenant_id: str | None = None
+    user_id: str | None = None
+
+
+class Selection(Body):
+    site_id: BuilderId
+
+
+class Completion(Body):
+    user_id: BuilderId | None = None
+    tenant_id: BuilderId | None = None
+
+
+@router.post("/oauth/installs", status_code=201, responses=OPENING, summary="Open a session to install the app")
+async def open_install(body: CreateInstallSessionParams, caller: AnyCaller, deps: DepsOf) -> OpenedSession:
+    wish = Wish(
+        kind=Kind.INSTALLATION,
+        provider_id=body.provider,
+        tenant_id=body.tenant_id,
+        redirect_url=body.redirect_url,
+        user_id=body.user_id or "",
+        provider_config_id=body.provider_config_id or "",
+        label=body.label,
+        scopes=None if body.permissions is None else tuple(body.permissions),
+    )
+    return _opened(await open_session(deps, caller, wish))
+
+
+@router.post("/oauth/sessions", status_code=201, responses=OPENING, summary="Open a session to connect a user")
+async def open_connect(body: CreateAuthSessionParams, caller: AnyCaller, deps: DepsOf) -> OpenedSession:
+    wish = Wish(
+        kind=Kind.CONNECTION,
+        provider_id=body.provider,
+        tenant_id=body.tenant_id,
+        redirect_url=body.redirect_url,
+        user_id=body.user_id or "",
+        installation_id=body.installation_id or "",
+        provider_config_id=body.provider_config_id or "",
+        label=body.label,
+        scopes=None if body.scopes is None else tuple(body.scopes),
+    )
+    return _opened(await open_session(deps, caller, wish))
+
+
+@router.get(
+    "/oauth/sessions/{session_id}",
+    responses=documented("unauthenticated", "not_found"),
+    response_model_exclude_none=True,
+    summary="The outcome of a session",
+)
+async def get_outcome(session_id: str, caller: AnyCaller, deps: DepsOf) -> SessionOutcome:
+    session = await _session(deps, session_id)
+    other_token = caller.token is not None and caller.token.session_id != session.id
+    if session.workspace_id != caller.workspace_id or other_token:
+        raise Problem("not_found")
+    return await outcome_of(deps, session, in_full=caller.role == "secret")
+
+
+@router.post(
+    "/oauth/sessions/{session_id}/selection",
+    responses=documented("unauthenticated", "forbidden", "not_found", "session_not_waiting", "site_unknown"),
+    response_model_exclude_none=True,
+    summary="Choose a site among several",
+)
+async def select_site(
+    session_id: str, body: Selection, request: Request, deps: DepsOf, presented: Presented
+) -> SessionOutcome:
+    session = await _chooser(session_id, request, deps, presented)
+    if session.state != AttemptState.AWAITING_SELECTION:
+        raise Problem("session_not_waiting", f"The session is {session.state}, not awaiting a selection.")
+    if body.site_id not in {site["id"] for site in session.sites or ()}:
+        raise Problem("site_unknown", "That site is not among the ones the consent reaches.")
+    async with deps.db.transaction() as tx:
+        chosen = await sessions.choose(tx, session.id, body.site_id, deps.clock())
+    if not chosen:
+        raise Problem("session_not_waiting", "A site was chosen already, or the time for it has passed.")
+    await deps.lives.choose_site(await _life(deps, session), session.id, deps.wait)
+    return await outcome_of(deps, await _session(deps, session_id), in_full=True)
+
+
+@router.post(
+    "/oauth/sessions/{session_id}/complete",
+    responses=documented("unauthenticated", "forbidden", "not_found", "session_not_waiting", "user_mismatch"),
+    response_model_exclude_none=True,
+    summary="Confirm whose consent it was",
+)
+async def complete(session_id: str, body: Completion, caller: SecretCaller, deps: DepsOf) -> SessionOutcome:
+    session = await _session(deps, session_id)
+    if session.workspace_id != caller.workspace_id:
+        raise Problem("not_found")
+    _check_person(session, body)
+    if session.state != AttemptState.PENDING_VERIFICATION:
+        raise Problem("session_not_waiting", f"The session is {session.state}, not pending verification.")
+    async with deps.db.transaction() as tx:
+        if not await sessions.verify(tx, session.id, deps.clock()):
+            raise Problem("session_not_waiting", "The time to confirm the session has passed.")
+    life = await _life(deps, session)
+    await deps.lives.returned(life, session.id)
+    await deps.lives.settled(life, session.id, deps.wait)
+    return await outcome_of(deps, await _session(deps, session_id), in_full=True)
+
+
+async def outcome_of(deps: ApiDeps, session: AuthSession, *, in_full: bool) -> SessionOutcome:
+    """What a session has come to; the life is named once the consent was accepted."""
+    done = session.state == AttemptState.COMPLETED
+    installation = session.kind == Kind.INSTALLATION
+    return SessionOutcome(
+        session_id=session.id,
+        status=AttemptState(session.state),
+        reason=session.reason or None,
+        expected=(session.expected or None) if in_full else None,
+        kind=Kind(session.kind),
+        provider=session.provider_id,
+        installation_id=(session.life_id if done else None) if installation else session.installation_id or None,
+        connection_id=session.life_id if done and not installation else None,
+        expires_at=sessions.deadline_of(session),
+        sites=_sites(session) if in_full else None,
+        tenant_id=session.tenant_id if in_full else None,
+        user_id=(session.user_id or None) if in_full else None,
+    )
+
+
+def _sites(session: AuthSession) -> list[SiteChoice] | None:
+    return [SiteChoice(**site) for site in session.sites] if session.sites else None
+
+
+def _check_person(session: AuthSession, body: Completion) -> None:
+    """A confirmation names the person; an installation without one is confirmed by its tenant."""
+    named = body.user_id if session.user_id else body.tenant_id
+    if named is None:
+        raise Problem("bad_request", f"Name the {'user_id' if session.user_id else 'tenant_id'} that is confirmed.")
+    if (session.user_id and body.user_id != session.user_id) or body.tenant_id not in (None, session.tenant_id):
+        raise Problem("user_mismatch", "The session was opened for another user or tenant.")
+
+
+async def _chooser(session_id: str, request: Request, deps: ApiDeps, presented: Any) -> AuthSession:
+    """A secret key, or the browser that brought the consent; never a publishable key."""
+    session = await _session(deps, session_id)
+    if presented is not None:
+        caller = await secret_only(request, deps, presented)
+        if caller.workspace_id != session.workspace_id:
+            raise Problem("not_found")
+        return session
+    async with deps.db.reading() as tx:
+        if not await holds_cookie(tx, request, session):
+            raise Problem("unauthenticated", "Send a secret key, or choose in the browser that gave the consent.")
+    return session
+
+
+async def _session(deps: ApiDeps, session_id: str) -> AuthSession:
+    async with deps.db.reading() as tx:
+        session = await sessions.get_session(tx, session_id)
+    if session is None:
+        raise Problem("not_found")
+    return session
+
+
+async def _life(deps: ApiDeps, session: AuthSession) -> Life:
+    async with deps.db.reading() as tx:
+        life = await get_life(tx, session.life_id)
+    if life is None:
+        raise Problem("not_found")
+    return life
+
+
+def _opened(session: AuthSession) -> OpenedSession:
+    return OpenedSession(
+        session_id=session.id,
+        authorization_url=visit_url(session.oauth_redirect_url, session.id),
+        expires_at=session.expires_at,
+    )

@@ -1,0 +1,95 @@
+"""`/oauth/visit/{id}`: the link a browser opens. It says who connects what to whom, and leads on to the provider."""
+
+import secrets
+from datetime import timedelta
+
+from fastapi import APIRouter, Request, Response
+from starlette.responses import RedirectResponse
+
+from api.cookies import set_cookie
+from api.deps import ApiDeps, DepsOf
+from api.hosted import HEADERS, page, refusal
+from domain.errors import Problem
+from domain.life import AttemptState, Kind
+from domain.oauth.authorize import code_challenge
+from domain.redirects import origin_of
+from providers.flows import consent_url
+from vault import configs, sessions
+from vault.api_keys import digest
+from vault.ids import new_id
+from vault.sealing import VERIFIER, visit_owner
+from vault.tables import AuthSession, ProviderConfig, Visit
+
+router = APIRouter(tags=["pages"])
+
+COOKIE_GRACE = timedelta(hours=1)
+
+
+@router.get("/oauth/visit/{session_id}", summary="The link a user opens", response_class=Response)
+async def visit(session_id: str, request: Request, deps: DepsOf) -> Response:
+    try:
+        return await _visit(session_id, deps)
+    except Problem as problem:
+        return refusal(request, problem)
+
+
+async def _visit(session_id: str, deps: ApiDeps) -> Response:
+    session, config = await _rows(session_id, deps)
+    state, cookie, verifier = (secrets.token_urlsafe(32) for _ in range(3))
+    made = await _record(deps, session, state, cookie, verifier)
+    url = consent_url(
+        deps.catalog[session.provider_id],
+        client_id=config.client_id,
+        redirect_uri=session.oauth_redirect_url,
+        scopes=session.scopes or (),
+        state=state,
+        challenge=code_challenge(verifier),
+    )
+    # With a confirmation afterwards the person is told apart there; the page would only stand in the way.
+    response = RedirectResponse(url, 303, HEADERS) if session.needs_verification else _page(deps, session, url)
+    seconds = int((session.expires_at - deps.clock() + COOKIE_GRACE).total_seconds())
+    set_cookie(response, session, made.id, cookie, seconds)
+    return response
+
+
+async def _rows(session_id: str, deps: ApiDeps) -> tuple[AuthSession, ProviderConfig]:
+    async with deps.db.reading() as tx:
+        session = await sessions.get_session(tx, session_id)
+        config = await configs.get(tx, session.workspace_id, session.provider_config_id) if session else None
+    if session is None or config is None or session.provider_id not in deps.catalog:
+        raise Problem("session_unknown")
+    if session.state != AttemptState.PENDING:
+        raise Problem("session_expired" if session.reason == "expired" else "session_used")
+    if session.expires_at <= deps.clock():
+        raise Problem("session_expired")
+    return session, config
+
+
+async def _record(deps: ApiDeps, session: AuthSession, state: str, cookie: str, verifier: str) -> Visit:
+    visit_id = new_id("visit")
+    sealed = await deps.sealer.seal(visit_owner(session, visit_id), VERIFIER, 1, verifier)
+    made = Visit(
+        id=visit_id,
+        session_id=session.id,
+        state_hash=digest(state),
+        cookie_hash=digest(cookie),
+        sealed_verifier=sealed,
+        created_at=deps.clock(),
+    )
+    async with deps.db.transaction() as tx:
+        if not await sessions.add_visit(tx, made, deps.clock()):
+            raise Problem("too_many_visits" if session.visits >= sessions.MAX_VISITS else "session_used")
+    return made
+
+
+def _page(deps: ApiDeps, session: AuthSession, url: str) -> Response:
+    origin = origin_of(session.redirect_url)
+    return page(
+        "visit.html",
+        provider=deps.catalog[session.provider_id].name,
+        installation=session.kind == Kind.INSTALLATION,
+        tenant=session.tenant_id,
+        user=session.user_id,
+        application=origin[1] if origin else "",
+        consent_url=url,
+    )

@@ -1,0 +1,19 @@
+"""Ids that other systems see."""
+
+import unicodedata
+
+MAX_BUILDER_ID = 128
+
+
+def workflow_id(workspace_id: str, kind: str, provider_id: str, life_id: str) -> str:
+    """The one workflow of a life follows from its row, so starting it again is idempotent."""
+    return f"{workspace_id}/{kind}/{provider_id}/{life_id}"
+
+
+def builder_id_problem(value: str) -> str | None:
+    """Why a builder's own id is refused, or None: at most 128 characters, none of them a control character."""
+    if len(value) > MAX_BUILDER_ID:
+        return f"is longer than {MAX_BUILDER_ID} characters"
+    if any(unicodedata.category(c) in ("Cc", "Cf", "Cs") for c in value):
+        return "contains a control character"
+    return None

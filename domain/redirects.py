@@ -1,0 +1,43 @@
+"""Where a browser may be sent after a consent, and where our own pages lie."""
+
+from collections.abc import Sequence
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def origin_of(url: str) -> tuple[str, str, int] | None:
+    """Scheme, host and port of an absolute http(s) URL; None for anything else, credentials in it included."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in DEFAULT_PORTS or not parts.hostname or parts.username is not None or "\\" in url:
+        return None
+    if any(ord(c) <= 32 or ord(c) == 127 for c in url):
+        return None
+    return parts.scheme, parts.hostname, port or DEFAULT_PORTS[parts.scheme]
+
+
+def is_allowed(redirect_url: str, allowed: Sequence[str] | None, oauth_redirect_url: str) -> bool:
+    """Each entry matches the whole URL exactly; without entries the origin must be that of our own redirect URL."""
+    origin = origin_of(redirect_url)
+    if origin is None:
+        return False
+    if allowed:
+        return redirect_url in allowed
+    return origin == origin_of(oauth_redirect_url)
+
+
+def visit_url(oauth_redirect_url: str, session_id: str) -> str:
+    """Our own page for one session. It lies on the redirect URL's origin: its cookie must reach the callback."""
+    parts = urlsplit(oauth_redirect_url)
+    return urlunsplit((parts.scheme, parts.netloc, f"/oauth/visit/{session_id}", "", ""))
+
+
+def with_query(url: str, values: dict[str, str]) -> str:
+    """`url` with our values added to its query; a value of the same name that was there is replaced."""
+    parts = urlsplit(url)
+    kept = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name not in values]
+    return urlunsplit(parts._replace(query=urlencode([*kept, *values.items()])))

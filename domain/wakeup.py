@@ -1,0 +1,75 @@
+"""What a workflow does next, and when: the one decision its loop asks for."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from domain.life import Attempt, AttemptState, LifeState, Status
+
+
+class Step(StrEnum):
+    """One thing the workflow can do."""
+
+    LOAD = "load"
+    REVOKE = "revoke"
+    ATTEMPT = "attempt"
+    REFRESH = "refresh"
+    CLOSE_ATTEMPT = "close_attempt"
+    END = "end"
+    WAIT = "wait"
+
+
+@dataclass(frozen=True, slots=True)
+class Wakeup:
+    """The next step and when it is due; None means: only a message can wake this life."""
+
+    step: Step
+    at: datetime | None
+    session_id: str = ""
+
+
+def next_wakeup(state: LifeState, now: datetime) -> Wakeup:
+    """The earliest thing due. Messages come before timers; a deletion comes before everything but reading the row."""
+    if state.reload:
+        return Wakeup(Step.LOAD, now)
+    if state.status is Status.REVOKED:
+        return Wakeup(Step.END, now)
+    if state.deleting:
+        return Wakeup(Step.REVOKE, state.revoke_at or now)
+    candidates = [*_attempts(state, now), *_refresh(state, now)]
+    if candidates:
+        return min(candidates, key=lambda w: w.at or now)
+    if state.status is Status.PENDING:
+        return Wakeup(Step.END, now)
+    return Wakeup(Step.WAIT, None)
+
+
+def _attempts(state: LifeState, now: datetime) -> list[Wakeup]:
+    known = {a.session_id: a for a in state.attempts}
+    due = [Wakeup(Step.ATTEMPT, _retry_at(known.get(s), now), s) for s in state.returned]
+    return due + [
+        Wakeup(Step.CLOSE_ATTEMPT, max(a.deadline, a.retry_at or a.deadline), a.session_id)
+        for a in state.attempts
+        if a.session_id not in state.returned
+    ]
+
+
+def _retry_at(attempt: Attempt | None, now: datetime) -> datetime:
+    return attempt.retry_at if attempt and attempt.retry_at else now
+
+
+def _refresh(state: LifeState, now: datetime) -> list[Wakeup]:
+    if state.status is not Status.ACTIVE or state.credential is None:
+        return []
+    due = now if state.refresh_wanted and state.credential.refreshable else state.refresh_at
+    if due is None:
+        return []
+    waits = [t for t in (state.retry_at, state.held_until) if t]
+    return [Wakeup(Step.REFRESH, max([due, *waits]))]
+
+
+def is_open(state: LifeState, session_id: str) -> bool:
+    """Whether an attempt still moves by itself; one that waits for a person does not."""
+    waiting = {AttemptState.AWAITING_SELECTION, AttemptState.PENDING_VERIFICATION}
+    attempt = next((a for a in state.attempts if a.session_id == session_id), None)
+    return session_id in state.returned or (attempt is not None and attempt.state not in waiting)

@@ -1,0 +1,46 @@
+"""The API process: opens what the API works with, serves it, and closes it again."""
+
+import signal
+
+import uvicorn
+import uvloop
+from starlette.types import ASGIApp
+
+from runtime.access_log import AccessLog
+from runtime.ports import listen
+from runtime.settings import Settings
+
+GRACE_SECONDS = 5
+
+
+def run_api(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then let running requests finish, for `GRACE_SECONDS` at most."""
+    uvloop.run(_run(settings))
+
+
+async def _run(settings: Settings) -> None:
+    from api.app import create_app
+
+    from runtime.compose import open_api_deps
+
+    async with open_api_deps(settings) as deps:
+        await serve(create_app(deps), settings)
+
+
+async def serve(app: ASGIApp, settings: Settings) -> None:
+    """Serve one application on the API's port. Raises `PortTakenError`."""
+    config = uvicorn.Config(
+        AccessLog(app),
+        loop="none",
+        http="httptools",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    with listen("api_port", settings.api_port, settings.api_host) as socket:
+        # uvicorn raises the signal anew when it has ended, which would end us before pools and files are closed.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        await uvicorn.Server(config).serve(sockets=[socket])

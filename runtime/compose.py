@@ -1,0 +1,68 @@
+"""Builds, once per process, what the rooms below work with, out of the settings."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from activities.deps import Deps, Limits
+from activities.http import ProviderHttp
+from api.deps import ApiDeps
+from api.lives import Lives
+from providers.catalog import Catalog, load_catalog
+from providers.loading import ProviderFileError
+from runtime.errors import StartError
+from runtime.settings import Settings
+from runtime.temporal import connect
+from runtime.vault_setup import clock, open_vault
+from vault.crypto import Sealer
+
+
+def catalog_of(settings: Settings) -> Catalog:
+    """The providers. Raises `StartError`, naming file, key and reason."""
+    try:
+        return load_catalog(
+            settings.providers_dir,
+            allow_loopback_http=settings.development,
+            origins=settings.provider_origins,
+        )
+    except ProviderFileError as error:
+        raise StartError(str(error)) from None
+
+
+def limits_of(settings: Settings) -> Limits:
+    """How long activities may take."""
+    return Limits(
+        lease=timedelta(seconds=settings.refresh_lease_seconds),
+        http=timedelta(seconds=settings.provider_timeout_seconds),
+        selection=timedelta(minutes=settings.selection_minutes),
+        verification=timedelta(minutes=settings.verification_minutes),
+    )
+
+
+@asynccontextmanager
+async def open_activity_deps(settings: Settings) -> AsyncIterator[Deps]:
+    """What the worker's activities work with; closed at the end. Raises a refusal if something is amiss."""
+    catalog = catalog_of(settings)
+    async with open_vault(settings) as vault:
+        http = ProviderHttp.open()
+        try:
+            yield Deps(vault.db, Sealer(vault.keys), catalog, http, clock, limits_of(settings))
+        finally:
+            await http.close()
+
+
+@asynccontextmanager
+async def open_api_deps(settings: Settings) -> AsyncIterator[ApiDeps]:
+    """What the API's routes work with; closed at the end. It starts without Temporal. Raises a refusal."""
+    catalog = catalog_of(settings)
+    async with open_vault(settings) as vault:
+        yield ApiDeps(
+            db=vault.db,
+            sealer=Sealer(vault.keys),
+            catalog=catalog,
+            lives=Lives(await connect(settings, lazy=True)),
+            clock=clock,
+            public_url=settings.public_url,
+            development=settings.development,
+            session_life=timedelta(minutes=settings.session_minutes),
+        )

@@ -1,0 +1,106 @@
+"""Log lines: readable in development, JSON in production, tagged by process, with secrets struck out.
+
+Nothing logs a secret on purpose (law 1). What is struck out here is a net below that rule, not a licence.
+"""
+
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from runtime.settings import Settings
+
+STRUCK = "[redacted]"
+
+_SECRET_NAME = re.compile(
+    r"(?i)token|secret|password|passwd|authorization|cookie|verifier|credential$|^(auth_?)?code$"
+    r"|api_?key|private_?key|encryption_?key|^key$"
+)
+# Names that hold one of those words and yet are no secret: ids, ends of life, counts, addresses.
+_PLAIN_NAME = re.compile(
+    r"(?i)_(id|ids|url|endpoint|type|expires_at|expires_in|lifetime|count|status|version|fingerprint|file)$"
+)
+_SECRET_IN_TEXT = re.compile(
+    r"""(?ix) ( \b (?:access_token|refresh_token|id_token|client_secret|code_verifier|api_key|password)
+                ["']? \s* [=:] \s* ["']?
+              | [?&] (?:code|state) = )
+        [^\s"'&,;<>)}\]]+"""
+)
+_BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}")
+
+# These print URLs with their query strings, or whole requests, at INFO and DEBUG.
+_TALKATIVE = ("httpx", "httpcore", "aiosqlite", "asyncio", "alembic")
+
+
+def configure_logs(settings: Settings, process: str) -> None:
+    """Send structlog's and the standard library's lines alike to stderr, each tagged with the `process`."""
+    as_json = settings.log_format == "json" or (settings.log_format == "auto" and not settings.development)
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *(_json(process) if as_json else _console()),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(settings.log_level.upper())
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _json(process: str) -> list[Processor]:
+    def tag(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        return {"process": process, **event}
+
+    return [tag, structlog.processors.format_exc_info, redact, structlog.processors.JSONRenderer(default=str)]
+
+
+def _console() -> list[Processor]:
+    # The supervisor prints the tag before each line. Plain tracebacks: rich ones would show local variables.
+    return [
+        structlog.processors.format_exc_info,
+        redact,
+        structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            pad_event_to=40,
+            exception_formatter=structlog.dev.plain_traceback,
+        ),
+    ]
+
+
+def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Strike out values by their name, and secrets written into sentences as `name=value`."""
+    return {name: _safe(name, value) for name, value in event.items()}
+
+
+def _safe(name: str, value: Any) -> Any:
+    if _SECRET_NAME.search(name) and not _PLAIN_NAME.search(name):
+        return STRUCK
+    if isinstance(value, str):
+        return _BEARER.sub(rf"\1 {STRUCK}", _SECRET_IN_TEXT.sub(rf"\1{STRUCK}", value))
+    if isinstance(value, Mapping):
+        return {key: _safe(str(key), inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_safe("", inner) for inner in value]
+    return value

@@ -1,0 +1,95 @@
+"""The parts of a development stack: how each is started, and how one sees that it works."""
+
+import json
+import sys
+
+import httpx
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from runtime.demo_setup import development_origins, simulator_origin
+from runtime.settings import Settings, variable
+from runtime.supervisor import Part
+from runtime.temporal_server import HOST, server_answers, server_command
+from workflows.queues import LIFE_QUEUE
+
+LIVE_PATH = "/health/live"
+
+
+def api_url(settings: Settings) -> str:
+    """Where this machine reaches the API, whatever browsers call it."""
+    host = HOST if settings.api_host in {"0.0.0.0", "::"} else settings.api_host  # noqa: S104
+    return f"http://{host}:{settings.api_port}"
+
+
+def ports(settings: Settings) -> dict[str, int]:
+    """Every port the stack listens on, by the setting that moves it."""
+    fields = ("api_port", "temporal_port", "temporal_ui_port", "simulator_port")
+    return {field: getattr(settings, field) for field in fields}
+
+
+def engine(settings: Settings) -> Part:
+    """Temporal's server; it starts first and ends last."""
+
+    async def ready(_pid: int) -> bool:
+        return await server_answers(settings)
+
+    return Part("temporal", server_command(settings), ready, stage=0)
+
+
+def others(settings: Settings) -> tuple[Part, ...]:
+    """Worker, API and simulator; they start together once Temporal answers."""
+    env = environment(settings)
+
+    async def worker_ready(pid: int) -> bool:
+        return await _polls(settings, pid)
+
+    async def api_ready(_pid: int) -> bool:
+        return await _serves(api_url(settings) + LIVE_PATH)
+
+    async def simulator_ready(_pid: int) -> bool:
+        return await _serves(simulator_origin(settings) + "/")
+
+    state = settings.data_dir / "simulator.json"
+    simulator = ("-m", "simulator", "--port", str(settings.simulator_port), "--state", str(state))
+    return (
+        Part("worker", (sys.executable, "-m", "worker"), worker_ready, env),
+        Part("api", (sys.executable, "-m", "runtime.cli", "api"), api_ready, env),
+        Part("simulator", (sys.executable, *simulator), simulator_ready, env),
+    )
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """What our parts are told beside the environment that we were started with."""
+    return {
+        "PYTHONUNBUFFERED": "1",
+        variable("env"): settings.env,
+        variable("data_dir"): str(settings.data_dir),
+        variable("provider_origins"): json.dumps(development_origins(settings)),
+    }
+
+
+async def _polls(settings: Settings, pid: int) -> bool:
+    """True once that very process asks Temporal for work; the server also lists pollers of minutes ago."""
+    request = DescribeTaskQueueRequest(
+        namespace="default",
+        task_queue=TaskQueue(name=LIFE_QUEUE),
+        task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+    )
+    try:
+        client = await Client.connect(f"{HOST}:{settings.temporal_port}")
+        answer = await client.workflow_service.describe_task_queue(request)
+    except (RuntimeError, RPCError):
+        return False
+    return any(poller.identity.startswith(f"{pid}@") for poller in answer.pollers)
+
+
+async def _serves(url: str) -> bool:
+    try:
+        async with httpx.AsyncClient(timeout=2) as client:
+            return (await client.get(url)).is_success
+    except httpx.HTTPError:
+        return False

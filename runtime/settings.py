@@ -1,0 +1,177 @@
+"""Every setting of the server: read once from the environment, then passed down as one frozen value."""
+
+import difflib
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError as UnreadableSetting
+
+from runtime.errors import SettingsError
+
+PREFIX = "AUTHPIPE_"
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+def _origin(url: str) -> str:
+    """Accept `https://host[:port]`, or plain http on this machine; anything longer is no origin."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be a URL such as https://auth.example.com")
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        raise ValueError("plain http is for this machine only (localhost); use https")
+    if parts.path.rstrip("/") or parts.query or parts.fragment or parts.username:
+        raise ValueError("must end after the host and port, without a path")
+    return url.rstrip("/")
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+def _async_driver(url: str) -> str:
+    """Name the async driver, so that the URL a database vendor prints can be pasted as it is."""
+    for plain, driver in (
+        ("postgres://", "postgresql+asyncpg://"),
+        ("postgresql://", "postgresql+asyncpg://"),
+        ("sqlite://", "sqlite+aiosqlite://"),
+    ):
+        if url.startswith(plain):
+            return driver + url.removeprefix(plain)
+    if not url.startswith(("postgresql+asyncpg://", "sqlite+aiosqlite://")):
+        raise ValueError("must begin with sqlite:// or postgresql://")
+    return url
+
+
+Origin = Annotated[str, AfterValidator(_origin)]
+Folder = Annotated[Path, AfterValidator(_absolute)]
+
+
+class Settings(BaseSettings):
+    """The server's settings, one `AUTHPIPE_…` variable each. Build it with `load_settings`.
+
+    Where Temporal is, is not among them: that is read from Temporal's own variables (`TEMPORAL_ADDRESS`, …).
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+
+    env: Literal["production", "development"] = Field(
+        "production", description="Production unless `authpipe dev` sets `development` for the parts it starts."
+    )
+    data_dir: Folder = Field(
+        Path(".authpipe"),
+        validate_default=True,
+        description="Folder of the default database and, in development, of everything else that is kept.",
+    )
+    database_url: Annotated[str, AfterValidator(_async_driver)] = Field(
+        default_factory=lambda data: f"sqlite+aiosqlite:///{data['data_dir']}/authpipe.db",
+        repr=False,
+        description="The vault: `sqlite:///file` or `postgresql://user:password@host/name`.",
+    )
+    api_host: str = Field("127.0.0.1", min_length=1, description="Address the API listens on.")
+    api_port: Port = Field(8080, description="Port the API listens on.")
+    temporal_port: Port = Field(7233, description="Port of Temporal on this machine, when no address is given.")
+    temporal_ui_port: Port = Field(8233, description="Port of Temporal's web UI under `authpipe dev`.")
+    simulator_port: Port = Field(9300, description="Port of the provider simulator under `authpipe dev`.")
+    public_url: Origin = Field(
+        default_factory=lambda data: f"http://localhost:{data['api_port']}",
+        description="Origin under which browsers reach the API; https, except on this machine.",
+    )
+    providers_dir: Folder | None = Field(None, description="Folder whose TOML files join the catalog of providers.")
+    provider_origins: dict[str, Origin] = Field(
+        default_factory=dict,
+        description='JSON such as `{"some-provider": "http://127.0.0.1:9300"}`: the origin that stands in for '
+        "the provider's own. Development only.",
+    )
+    key_encryption_key: SecretStr | None = Field(
+        None,
+        description="Key-encryption keys, `id:base64` of 32 bytes each, separated by commas; the first seals.",
+    )
+    key_encryption_key_file: Folder | None = Field(
+        None, description="File that holds what `AUTHPIPE_KEY_ENCRYPTION_KEY` would hold, one key a line."
+    )
+    refresh_lease_seconds: int = Field(
+        30, ge=5, le=300, description="Seconds one attempt at a token endpoint keeps others from sending."
+    )
+    provider_timeout_seconds: float = Field(
+        15, gt=0, le=120, description="Seconds a provider has to answer; must be less than the lease."
+    )
+    session_minutes: int = Field(15, ge=1, le=120, description="Minutes from opening a session to its callback.")
+    selection_minutes: int = Field(60, ge=1, le=1440, description="Minutes an installer has to pick a site.")
+    verification_minutes: int = Field(
+        30, ge=1, le=1440, description="Minutes the builder's backend has to confirm the user of a session."
+    )
+    log_format: Literal["auto", "console", "json"] = Field(
+        "auto", description="`console` for people, `json` for machines; `auto` is json in production."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
+    sandbox: bool = Field(
+        False, description="Run workflows in Temporal's sandbox: slower, catches non-determinism early."
+    )
+
+    @field_validator("log_level", "log_format", "env", mode="before")
+    @classmethod
+    def _any_case(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
+
+    @property
+    def development(self) -> bool:
+        return self.env == "development"
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.provider_origins and not self.development:
+            raise ValueError(
+                f"{PREFIX}PROVIDER_ORIGINS: is for development only; production talks to the providers themselves"
+            )
+        if self.key_encryption_key and self.key_encryption_key_file:
+            raise ValueError(
+                f"{PREFIX}KEY_ENCRYPTION_KEY: is set together with {PREFIX}KEY_ENCRYPTION_KEY_FILE; keep one of them"
+            )
+        if self.provider_timeout_seconds >= self.refresh_lease_seconds:
+            raise ValueError(
+                f"{PREFIX}PROVIDER_TIMEOUT_SECONDS: must be less than {PREFIX}REFRESH_LEASE_SECONDS "
+                f"({self.refresh_lease_seconds})"
+            )
+        return self
+
+
+def variable(field: str) -> str:
+    """The environment variable of a setting."""
+    return PREFIX + field.upper()
+
+
+def load_settings(**given: Any) -> Settings:
+    """Read the environment; what is `given` (by field name) wins over it.
+
+    Raises `SettingsError`, one line for all that is wrong, without any value.
+    """
+    _refuse_unknown_names(os.environ)
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        # A default that is worked out of another setting is not wrong of itself.
+        faults = [e for e in error.errors(include_input=False) if e["type"] != "default_factory_not_called"]
+        raise SettingsError("; ".join(map(_complaint, faults))) from None
+    except UnreadableSetting as error:
+        field = next((name for name in Settings.model_fields if f'"{name}"' in str(error)), "settings")
+        raise SettingsError(f"{variable(field)}: cannot be read; give it as JSON") from None
+
+
+def _refuse_unknown_names(names: Any) -> None:
+    known = {variable(field) for field in Settings.model_fields}
+    for name in sorted(n.upper() for n in names if n.upper().startswith(PREFIX)):
+        if name not in known:
+            nearest = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0)
+            raise SettingsError(f"{name}: there is no such setting; the nearest one is {nearest[0]}")
+
+
+def _complaint(error: Any) -> str:
+    message = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    where = error["loc"]
+    return f"{variable(str(where[0]))}: {message}" if where else str(message)

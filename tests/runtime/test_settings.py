@@ -1,0 +1,88 @@
+from pathlib import Path
+
+import pytest
+
+from runtime.errors import SettingsError
+from runtime.settings import Settings, load_settings, variable
+
+DOCS = Path(__file__).parents[2] / "docs" / "settings.md"
+
+
+def refusal(monkeypatch: pytest.MonkeyPatch, **environment: str) -> str:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    line = str(caught.value)
+    assert "\n" not in line
+    return line
+
+
+def test_production_is_the_default() -> None:
+    assert load_settings().env == "production"
+
+
+def test_the_default_vault_is_a_file_in_the_data_folder(tmp_path: Path) -> None:
+    assert load_settings(data_dir=tmp_path).database_url == f"sqlite+aiosqlite:///{tmp_path}/authpipe.db"
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql"])
+def test_a_plain_postgresql_url_gets_the_async_driver(scheme: str) -> None:
+    settings = load_settings(database_url=f"{scheme}://u:p@db.example.com/x")
+    assert settings.database_url == "postgresql+asyncpg://u:p@db.example.com/x"
+
+
+def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTHPIPE_API_PORT", "")
+    assert load_settings().api_port == 8080
+
+
+def test_an_unknown_name_is_refused_with_the_nearest_known_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = refusal(monkeypatch, AUTHPIPE_API_PROT="1")
+    assert line == "AUTHPIPE_API_PROT: there is no such setting; the nearest one is AUTHPIPE_API_PORT"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("AUTHPIPE_API_PORT", "s3cr3t", "AUTHPIPE_API_PORT: must be a valid integer"),
+        ("AUTHPIPE_API_PORT", "65536", "AUTHPIPE_API_PORT: must be less than or equal to 65535"),
+        ("AUTHPIPE_ENV", "s3cr3t", "AUTHPIPE_ENV: must be 'production' or 'development'"),
+        ("AUTHPIPE_DATABASE_URL", "mysql://u:s3cr3t@h/d", "AUTHPIPE_DATABASE_URL: must begin with"),
+        ("AUTHPIPE_PUBLIC_URL", "http://s3cr3t.example.com", "AUTHPIPE_PUBLIC_URL: plain http is for this"),
+        ("AUTHPIPE_PUBLIC_URL", "https://a.example.com/s3cr3t", "AUTHPIPE_PUBLIC_URL: must end after"),
+        ("AUTHPIPE_PROVIDER_ORIGINS", "{s3cr3t", "AUTHPIPE_PROVIDER_ORIGINS: cannot be read; give it as JSON"),
+        ("AUTHPIPE_PROVIDER_TIMEOUT_SECONDS", "31", "AUTHPIPE_PROVIDER_TIMEOUT_SECONDS: must be less than"),
+    ],
+)
+def test_a_bad_value_gives_one_line_that_does_not_show_it(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    line = refusal(monkeypatch, **{name: value})
+    assert line.startswith(said)
+    assert "s3cr3t" not in line
+
+
+def test_one_bad_value_is_named_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "AUTHPIPE_PUBLIC_URL" not in refusal(monkeypatch, AUTHPIPE_API_PORT="0")
+
+
+def test_a_provider_is_swapped_in_development_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    origins = {"some": "http://127.0.0.1:9300"}
+    assert load_settings(env="development", provider_origins=origins).provider_origins == origins
+    line = refusal(monkeypatch, AUTHPIPE_PROVIDER_ORIGINS='{"some": "http://127.0.0.1:9300"}')
+    assert line.startswith("AUTHPIPE_PROVIDER_ORIGINS: is for development only")
+
+
+def test_settings_cannot_be_changed_and_do_not_show_secrets() -> None:
+    settings = load_settings(key_encryption_key="k:s3cr3t", database_url="postgresql://u:s3cr3t@h/d")
+    assert "s3cr3t" not in repr(settings)
+    with pytest.raises(ValueError, match="frozen"):
+        settings.api_port = 1  # type: ignore[misc]
+
+
+def test_the_documentation_lists_every_setting_and_no_other() -> None:
+    rows = [line.split("|") for line in DOCS.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    documented = {row[1].strip().strip("`"): row[3].strip() for row in rows}
+    described = {variable(name): field.description for name, field in Settings.model_fields.items()}
+    assert documented == described

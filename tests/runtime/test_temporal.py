@@ -1,0 +1,96 @@
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+from temporalio.client import Client
+from temporalio.common import SearchAttributeKey
+from temporalio.service import RPCError
+from temporalio.testing import WorkflowEnvironment
+
+from runtime.errors import SearchAttributeError, SettingsError
+from runtime.ports import free_port
+from runtime.settings import Settings
+from runtime.temporal import connect, connect_config, register_search_attributes
+from runtime.temporal_server import find_binary
+
+Eventually = Callable[[Callable[[], bool]], Awaitable[None]]
+
+
+@pytest.fixture(scope="session")
+async def engine() -> AsyncIterator[Client]:
+    async with await WorkflowEnvironment.start_local(dev_server_existing_path=str(find_binary())) as environment:
+        yield environment.client
+
+
+def test_without_variables_temporal_is_on_this_machine(settings_with: Callable[..., Settings]) -> None:
+    assert connect_config(settings_with(temporal_port=7001)) == {"target_host": "127.0.0.1:7001"}
+
+
+def test_temporals_own_variables_are_obeyed(
+    settings_with: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEMPORAL_ADDRESS", "temporal.example.com:7233")
+    monkeypatch.setenv("TEMPORAL_NAMESPACE", "ours")
+    config = connect_config(settings_with())
+    assert (config["target_host"], config["namespace"]) == ("temporal.example.com:7233", "ours")
+
+
+def test_development_never_leaves_this_machine(
+    settings_with: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEMPORAL_ADDRESS", "temporal.example.com:7233")
+    assert connect_config(settings_with(env="development")) == {"target_host": "127.0.0.1:7233"}
+
+
+def test_an_unreadable_profile_file_gives_one_line_that_quotes_none_of_it(
+    settings_with: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "temporal.toml"
+    file.write_text('[profile.default]\napi_key = "canary\n')
+    monkeypatch.setenv("TEMPORAL_CONFIG_FILE", str(file))
+    with pytest.raises(SettingsError) as caught:
+        connect_config(settings_with())
+    assert "\n" not in str(caught.value)
+    assert "canary" not in str(caught.value)
+
+
+async def test_the_apis_client_gives_up_within_a_second(settings_with: Callable[..., Settings]) -> None:
+    client = await connect(settings_with(temporal_port=free_port()), lazy=True)
+    began = time.monotonic()
+    with pytest.raises((RuntimeError, RPCError)):
+        await client.count_workflows()
+    assert time.monotonic() - began < 2
+
+
+async def test_a_worker_waits_for_temporal_and_says_so(
+    settings_with: Callable[..., Settings], eventually: Eventually
+) -> None:
+    port = free_port()
+    with capture_logs() as lines:
+        waiting = asyncio.create_task(connect(settings_with(temporal_port=port), lazy=False))
+        await eventually(lambda: bool(lines))
+        waiting.cancel()
+    assert lines[0]["event"] == "Temporal does not answer yet; trying again"
+    assert lines[0]["address"] == f"127.0.0.1:{port}"
+
+
+async def test_search_attributes_are_registered_again_and_again(engine: Client) -> None:
+    keys = [SearchAttributeKey.for_keyword("RuntimeOne"), SearchAttributeKey.for_keyword("RuntimeTwo")]
+    await register_search_attributes(engine, keys)
+    await register_search_attributes(engine, keys)
+    assert await engine.count_workflows("RuntimeOne = 'x'")
+
+
+async def test_a_search_attribute_of_another_type_is_named(engine: Client) -> None:
+    await register_search_attributes(engine, [SearchAttributeKey.for_int("RuntimeThree")])
+    with pytest.raises(SearchAttributeError, match="RuntimeThree is Int, it must be Keyword"):
+        await register_search_attributes(engine, [SearchAttributeKey.for_keyword("RuntimeThree")])
+
+
+async def test_a_server_that_refuses_to_create_them_is_told_apart(engine: Client) -> None:
+    keys = [SearchAttributeKey.for_bool(f"RuntimeBool{n}") for n in range(4)]
+    with pytest.raises(SearchAttributeError, match="refuses to create them"):
+        await register_search_attributes(engine, keys)

@@ -1,0 +1,176 @@
+"""Sealed credentials: the current one of a life, and candidates that have not passed their checks yet."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import delete, update
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.credential import CredentialRef
+from vault.crypto import Owner, Sealer, key_id_of
+from vault.ids import new_id
+from vault.tables import Credential, Life
+
+CURRENT = "current"
+CANDIDATE = "candidate"
+OAUTH_TOKEN = "oauth_token"
+ACCESS = "access"
+REFRESH = "refresh"
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """An opened credential. Hidden in every repr; it lives in memory only."""
+
+    access: str = field(repr=False)
+    refresh: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SealedSecrets:
+    """The same, sealed for one life and one generation."""
+
+    key_id: str
+    access: bytes
+    refresh: bytes | None
+
+
+def owner_of(life: Life) -> Owner:
+    """Whose ciphertext it is: it opens for this life and its tenant's key alone (law 8)."""
+    return Owner(life.workspace_id, life.tenant_id, "life", life.id)
+
+
+async def seal(sealer: Sealer, life: Life, generation: int, secrets: Secrets) -> SealedSecrets:
+    """Seal both halves; the generation is the version the ciphertext is bound to."""
+    access = await sealer.seal(owner_of(life), ACCESS, generation, secrets.access)
+    refresh = None
+    if secrets.refresh is not None:
+        refresh = await sealer.seal(owner_of(life), REFRESH, generation, secrets.refresh)
+    return SealedSecrets(key_id_of(access), access, refresh)
+
+
+async def open_secrets(sealer: Sealer, life: Life, credential: Credential) -> Secrets:
+    """Open both halves. Raises `SealBroken` if the row was moved or altered."""
+    if credential.sealed_access is None:
+        raise ValueError("a credential without an access token was about to be opened")
+    access = await sealer.open(owner_of(life), ACCESS, credential.generation, credential.sealed_access)
+    refresh = None
+    if credential.sealed_refresh is not None:
+        refresh = await sealer.open(owner_of(life), REFRESH, credential.generation, credential.sealed_refresh)
+    return Secrets(access, refresh)
+
+
+def reference(credential: Credential, generation: int | None = None) -> CredentialRef:
+    """What may be said about it, under its own generation or the one it is about to get."""
+    return CredentialRef(
+        generation=credential.generation if generation is None else generation,
+        issued_at=credential.issued_at,
+        expires_at=credential.expires_at,
+        refreshable=credential.sealed_refresh is not None,
+        scopes=credential.scopes,
+    )
+
+
+async def current(tx: AsyncSession, life_id: str) -> Credential | None:
+    """The credential a life is served from."""
+    query = select(Credential).where(Credential.life_id == life_id, Credential.role == CURRENT)
+    return (await tx.exec(query)).first()
+
+
+async def candidate(tx: AsyncSession, life_id: str, session_id: str) -> Credential | None:
+    """The credential an attempt brought, before it passed its checks."""
+    query = select(Credential).where(
+        Credential.life_id == life_id, Credential.role == CANDIDATE, Credential.session_id == session_id
+    )
+    return (await tx.exec(query)).first()
+
+
+def new_candidate(
+    life: Life,
+    session_id: str,
+    ref: CredentialRef,
+    sealed: SealedSecrets,
+) -> Credential:
+    """A candidate row, to be added in the transaction that settles its ledger entry."""
+    return Credential(
+        id=new_id("cred"),
+        life_id=life.id,
+        session_id=session_id,
+        role=CANDIDATE,
+        generation=ref.generation,
+        credential_type=OAUTH_TOKEN,
+        key_id=sealed.key_id,
+        sealed_access=sealed.access,
+        sealed_refresh=sealed.refresh,
+        scopes=ref.scopes,
+        issued_at=ref.issued_at,
+        expires_at=ref.expires_at,
+    )
+
+
+async def replace_current(
+    tx: AsyncSession, life: Life, seen_generation: int, ref: CredentialRef, sealed: SealedSecrets
+) -> bool:
+    """Swap the current row's secret for a newer generation; False if another generation stands there (law 2)."""
+    written = await tx.exec(
+        update(Credential)
+        .where(
+            col(Credential.life_id) == life.id,
+            col(Credential.role) == CURRENT,
+            col(Credential.generation) == seen_generation,
+        )
+        .values(
+            generation=ref.generation,
+            key_id=sealed.key_id,
+            sealed_access=sealed.access,
+            sealed_refresh=sealed.refresh,
+            scopes=ref.scopes,
+            issued_at=ref.issued_at,
+            expires_at=ref.expires_at,
+            refused_at=None,
+        )
+        .execution_options(synchronize_session=False)
+    )
+    return bool(written.rowcount == 1)
+
+
+async def promote(tx: AsyncSession, accepted: Credential, ref: CredentialRef, sealed: SealedSecrets) -> None:
+    """The atomic swap: the candidate becomes current under its new generation, what it replaces is destroyed."""
+    await tx.exec(
+        delete(Credential).where(col(Credential.life_id) == accepted.life_id, col(Credential.role) == CURRENT)
+    )
+    await tx.exec(
+        update(Credential)
+        .where(col(Credential.id) == accepted.id)
+        .values(
+            role=CURRENT,
+            generation=ref.generation,
+            key_id=sealed.key_id,
+            sealed_access=sealed.access,
+            sealed_refresh=sealed.refresh,
+        )
+        .execution_options(synchronize_session=False)
+    )
+
+
+async def mark_refused(tx: AsyncSession, life_id: str, generation: int, now: datetime) -> None:
+    """The provider refused the access token itself: it is not served any more."""
+    await tx.exec(
+        update(Credential)
+        .where(
+            col(Credential.life_id) == life_id,
+            col(Credential.role) == CURRENT,
+            col(Credential.generation) == generation,
+        )
+        .values(refused_at=now)
+        .execution_options(synchronize_session=False)
+    )
+
+
+async def destroy(tx: AsyncSession, life_id: str, *, session_id: str | None = None) -> None:
+    """Destroy a life's secrets, or only the candidate an attempt brought."""
+    statement = delete(Credential).where(col(Credential.life_id) == life_id)
+    if session_id is not None:
+        statement = statement.where(col(Credential.role) == CANDIDATE, col(Credential.session_id) == session_id)
+    await tx.exec(statement)

@@ -1,0 +1,226 @@
+"""One database behind the vault: SQLite or PostgreSQL, the same promises on both.
+
+Three ways in, by what the caller needs: `transaction` (writes), `reading` (several selects of one moment), `connect`
+(one select on the hot path). None of them may be held open while a provider is being called.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
+from functools import cache
+from pathlib import Path
+from typing import Any, Self
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from asyncpg import PostgresError  # type: ignore[import-untyped]
+from sqlalchemy import Connection, event, make_url, text
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import InvalidatePoolError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+MIGRATION_LOCK = 0x61757468706970
+"""The PostgreSQL advisory lock under which migrations run; any fixed number, kept for ever."""
+MIGRATION_WAIT_SECONDS = 60
+PING_AFTER_SECONDS = 30.0
+"""A pooled PostgreSQL connection that rested longer is tried before it is used: a firewall may have dropped it."""
+
+
+class DatabaseUnusable(Exception):
+    """The database named by the settings cannot be used; the message is one line for the operator."""
+
+    code = "database_unusable"
+
+
+class Database:
+    """A pool of connections. Open one per process, close it at the end."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        sqlite = engine.dialect.name == "sqlite"
+        # BEGIN IMMEDIATE takes SQLite's one write lock at once: taking it later, after a read, can fail for good.
+        self._writing = engine.execution_options(sqlite_begin="IMMEDIATE") if sqlite else engine
+        self._reading = engine.execution_options(**(_SQLITE_SNAPSHOT if sqlite else _POSTGRES_SNAPSHOT))
+        self._bare = engine if sqlite else engine.execution_options(isolation_level="AUTOCOMMIT")
+        # Writers of one process queue here in order; SQLite's own waiting is polling, and starves.
+        self._turn: AbstractAsyncContextManager[Any] = asyncio.Lock() if sqlite else nullcontext()
+        self._inside: set[asyncio.Task[Any] | None] = set()
+
+    @classmethod
+    def open(cls, url: str, *, pool_size: int = 10) -> Self:
+        """Open `sqlite+aiosqlite:///path` or `postgresql+asyncpg://…`; at most `pool_size` connections, no overflow."""
+        parsed = _checked(url)
+        return cls(_engine(parsed, {"pool_size": pool_size, "max_overflow": 0, "pool_timeout": 10}))
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+        return self._engine.dialect.name
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """A session that commits at the end and rolls back on an error. Never nested: seal and read before."""
+        task = asyncio.current_task()
+        if task in self._inside:
+            raise RuntimeError("a transaction was opened inside another of the same task; do its work before it")
+        async with self._turn, AsyncSession(self._writing, expire_on_commit=False) as session, session.begin():
+            self._inside.add(task)
+            try:
+                yield session
+            finally:
+                self._inside.discard(task)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        """A session whose selects all see one moment. It takes no write lock, and what it writes is lost."""
+        async with AsyncSession(self._reading, expire_on_commit=False) as session:
+            yield session
+
+    def connect(self) -> AsyncConnection:
+        """`async with db.connect() as connection:` a bare connection without a transaction, for single selects."""
+        return self._bare.connect()
+
+    async def ping(self) -> None:
+        """Raises `DatabaseUnusable` if the database does not answer."""
+        with _said_plainly():
+            async with self.connect() as connection:
+                await connection.execute(text("SELECT 1"))
+
+    async def behind(self) -> str | None:
+        """None if the schema is the one this version needs, else a sentence naming both revisions."""
+        async with self.connect() as connection:
+            current = await connection.run_sync(lambda c: MigrationContext.configure(c).get_current_revision())
+        if current == head():
+            return None
+        return f"the database is at revision {current or 'none'}, this version needs {head()}; run `authpipe migrate`"
+
+
+@cache
+def head() -> str:
+    """The newest migration of this version."""
+    revision = ScriptDirectory.from_config(alembic_config()).get_current_head()
+    assert revision is not None  # noqa: S101 - the package always holds the first migration
+    return revision
+
+
+def migrate(url: str) -> None:
+    """Bring the schema to `head()`, creating it if need be. Of two processes at once, one waits for the other."""
+    asyncio.run(_migrate(_checked(url)))
+
+
+async def _migrate(url: URL) -> None:
+    engine = _engine(url, {"poolclass": NullPool}, migrating=True).execution_options(sqlite_begin="EXCLUSIVE")
+    try:
+        with _said_plainly():
+            async with engine.begin() as connection:
+                if engine.dialect.name == "postgresql":
+                    await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
+                await connection.run_sync(_upgrade)
+    finally:
+        await engine.dispose()
+
+
+def _upgrade(connection: Connection) -> None:
+    config = alembic_config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def alembic_config() -> Config:
+    """Alembic set to the migrations of this package, wherever it is installed; the caller adds the connection."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    return config
+
+
+def _checked(url: str) -> URL:
+    parsed = make_url(url)
+    if parsed.drivername not in ("sqlite+aiosqlite", "postgresql+asyncpg"):
+        raise DatabaseUnusable(
+            f"a database URL must begin with sqlite+aiosqlite:// or postgresql+asyncpg://, not {parsed.drivername}://"
+        )
+    if parsed.drivername.startswith("sqlite") and parsed.database in (None, "", ":memory:"):
+        raise DatabaseUnusable("an SQLite database needs a file; name one, as in sqlite+aiosqlite:///authpipe.db")
+    return parsed
+
+
+@contextmanager
+def _said_plainly() -> Iterator[None]:
+    # Drivers name hosts, users and files in the first line of what they say, never passwords or values.
+    try:
+        yield
+    except (OSError, SQLAlchemyError, PostgresError) as error:
+        said = str(getattr(error, "orig", None) or error).partition("\n")[0] or type(error).__name__
+        raise DatabaseUnusable(f"the database cannot be used: {said}") from error
+
+
+def _create_file(path: Path) -> None:
+    # SQLite gives its -wal and -shm files the mode of the main file, so this covers all three.
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600, exist_ok=True)
+    except OSError as error:
+        raise DatabaseUnusable(f"the database file {path} cannot be written: {error.strerror}") from error
+
+
+_SQLITE_SNAPSHOT: dict[str, Any] = {"sqlite_begin": "DEFERRED"}
+_POSTGRES_SNAPSHOT: dict[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+
+
+def _engine(url: URL, pool: dict[str, Any], *, migrating: bool = False) -> AsyncEngine:
+    if url.get_backend_name() == "sqlite":
+        return _sqlite_engine(url, pool, migrating)
+    limits = {"statement_timeout": "10s", "lock_timeout": "5s", "idle_in_transaction_session_timeout": "10s"}
+    settings = {"application_name": "authpipe", "jit": "off", **({} if migrating else limits)}
+    args = {"timeout": 5, "command_timeout": None if migrating else 15, "server_settings": settings}
+    engine = create_async_engine(url, hide_parameters=True, connect_args=args, **pool)
+
+    @event.listens_for(engine.sync_engine, "checkin")
+    def _rest(_connection: Any, record: Any) -> None:
+        record.info["rested_at"] = time.monotonic()
+
+    @event.listens_for(engine.sync_engine, "checkout")
+    def _wake(connection: Any, record: Any, _proxy: Any) -> None:
+        # A ping on every checkout (pool_pre_ping) would halve the speed of reading; the driver notices most losses.
+        rested = time.monotonic() - record.info.pop("rested_at", time.monotonic())
+        if rested > PING_AFTER_SECONDS or connection.driver_connection.is_closed():
+            try:
+                engine.dialect.do_ping(connection)
+            except connection.dbapi.Error as error:
+                raise InvalidatePoolError from error
+
+    return engine
+
+
+def _sqlite_engine(url: URL, pool: dict[str, Any], migrating: bool) -> AsyncEngine:
+    _create_file(Path(url.database or ""))
+    # isolation_level None: the driver opens no transactions of its own, the listener below does.
+    args = {"isolation_level": None, "timeout": MIGRATION_WAIT_SECONDS if migrating else 5}
+    engine = create_async_engine(url, hide_parameters=True, connect_args=args, **pool)
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def _prepare(connection: Any, _record: Any) -> None:
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        # NORMAL may lose a committed, rotated token when power fails.
+        cursor.execute("PRAGMA synchronous=FULL")
+        # Batch migrations drop and rebuild tables, which enforced keys would turn into deletions.
+        cursor.execute(f"PRAGMA foreign_keys={'OFF' if migrating else 'ON'}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def _begin(connection: Connection) -> None:
+        mode = connection.get_execution_options().get("sqlite_begin")
+        if mode is not None:
+            connection.exec_driver_sql(f"BEGIN {mode}")
+
+    return engine

@@ -1,0 +1,130 @@
+"""Rows of installations and connections: finding, making, and changing them by compare-and-set."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+
+from sqlalchemy import CursorResult, update
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.life import Kind, Status
+from vault.database import Database
+from vault.ids import new_id
+from vault.tables import Life
+
+
+class LostRace(Exception):
+    """Somebody wrote the row between our read and our write; read it again and decide anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class LifeKey:
+    """What makes a living row unique: one life for each."""
+
+    workspace_id: str
+    kind: Kind
+    provider_config_id: str
+    tenant_id: str
+    user_id: str = ""
+    installation_id: str = ""
+    label: str = "default"
+
+
+async def find_or_create(
+    db: Database, key: LifeKey, provider_id: str, attachment: str, scopes: list[str], now: datetime
+) -> Life:
+    """The living row of `key`. Two callers at once get the same one: the unique index decides."""
+    async with db.reading() as tx:
+        found = await _living(tx, key)
+    if found:
+        return found
+    life = Life(
+        id=new_id("inst" if key.kind is Kind.INSTALLATION else "conn"),
+        workspace_id=key.workspace_id,
+        kind=key.kind,
+        provider_id=provider_id,
+        provider_config_id=key.provider_config_id,
+        tenant_id=key.tenant_id,
+        user_id=key.user_id,
+        installation_id=key.installation_id,
+        label=key.label,
+        attachment=attachment,
+        status=Status.PENDING,
+        requested_scopes=scopes,
+        created_at=now,
+        updated_at=now,
+    )
+    try:
+        async with db.transaction() as tx:
+            tx.add(life)
+    except IntegrityError:
+        async with db.reading() as tx:
+            found = await _living(tx, key)
+        if found is None:
+            raise
+        return found
+    return life
+
+
+async def get_life(tx: AsyncSession, life_id: str) -> Life | None:
+    """One row by id, living or not. The caller checks the workspace."""
+    return await tx.get(Life, life_id, populate_existing=True)
+
+
+async def compare_and_set(tx: AsyncSession, life: Life, now: datetime, **values: Any) -> None:
+    """Write `values` if nobody wrote since `life` was read; else raise `LostRace` and let the transaction roll back."""
+    statement = (
+        update(Life)
+        .where(
+            col(Life.id) == life.id,
+            col(Life.revision) == life.revision,
+            col(Life.generation) == life.generation,
+        )
+        .values(**values, revision=life.revision + 1, updated_at=now)
+        .execution_options(synchronize_session=False)
+    )
+    written = cast("CursorResult[Any]", await tx.exec(statement))
+    if written.rowcount != 1:
+        raise LostRace(life.id)
+
+
+async def allot_generation(tx: AsyncSession, life: Life) -> int:
+    """Take the next generation number. It is never used twice, whatever becomes of the attempt that took it."""
+    statement = (
+        update(Life)
+        .where(col(Life.id) == life.id)
+        .values(next_generation=Life.next_generation + 1)
+        .returning(col(Life.next_generation))
+        .execution_options(synchronize_session=False)
+    )
+    return int((await tx.exec(statement)).scalar_one()) - 1
+
+
+async def siblings(tx: AsyncSession, life: Life) -> list[Life]:
+    """Other living rows that use the same grant."""
+    if not life.grant_id:
+        return []
+    query = select(Life).where(Life.grant_id == life.grant_id, Life.id != life.id, col(Life.deleted_at).is_(None))
+    return list((await tx.exec(query)).all())
+
+
+async def _living(tx: AsyncSession, key: LifeKey) -> Life | None:
+    query = select(Life).where(
+        Life.workspace_id == key.workspace_id,
+        Life.kind == key.kind,
+        Life.provider_config_id == key.provider_config_id,
+        Life.tenant_id == key.tenant_id,
+        Life.user_id == key.user_id,
+        Life.installation_id == key.installation_id,
+        Life.label == key.label,
+        col(Life.deleted_at).is_(None),
+    )
+    return (await tx.exec(query)).first()
+
+
+async def lock_life(tx: AsyncSession, life_id: str) -> Life | None:
+    """The row, locked until the transaction ends. SQLite's write transactions are alone anyway."""
+    query = select(Life).where(Life.id == life_id).with_for_update().execution_options(populate_existing=True)
+    return (await tx.exec(query)).first()

@@ -1,0 +1,132 @@
+"""The hot path: everything a read of a credential needs, in one indexed select on a bare connection."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, and_, select
+from sqlmodel import col
+
+from domain.life import Kind
+from vault.credentials import ACCESS, CURRENT
+from vault.crypto import Owner, Sealer
+from vault.database import Database
+from vault.tables import Credential, Life
+
+MOST = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Whose credential is asked for. Empty texts do not narrow the search."""
+
+    workspace_id: str
+    provider_id: str
+    tenant_id: str
+    kinds: tuple[Kind, ...]
+    user_id: str = ""
+    installation_id: str = ""
+    provider_config_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One life that fits, with its sealed credential."""
+
+    id: str
+    workspace_id: str
+    tenant_id: str
+    kind: str
+    label: str
+    status: str
+    reason: str
+    last_error: str
+    site_id: str
+    site_name: str
+    site_url: str
+    requested_scopes: list[str] | None
+    generation: int
+    credential_type: str
+    scopes: list[str] | None
+    issued_at: datetime
+    expires_at: datetime | None
+    refused_at: datetime | None
+    refreshable: bool
+    sealed_access: bytes = field(repr=False)
+
+
+async def find(db: Database, wanted: Wanted) -> Sequence[Found]:
+    """The living, once active lives that fit; more than one is for the caller to tell apart."""
+    async with db.connect() as connection:
+        rows = (await connection.execute(_query(wanted))).all()
+    return [_found(row) for row in rows]
+
+
+async def find_one(db: Database, life_id: str) -> Found | None:
+    """The same facts of one life, read again."""
+    query = _joined().where(col(Life.id) == life_id, col(Life.deleted_at).is_(None))
+    async with db.connect() as connection:
+        row = (await connection.execute(query)).first()
+    return _found(row) if row else None
+
+
+async def open_access(sealer: Sealer, found: Found) -> str:
+    """The access token. Raises `SealBroken` if the row was moved or altered."""
+    owner = Owner(found.workspace_id, found.tenant_id, "life", found.id)
+    return await sealer.open(owner, ACCESS, found.generation, found.sealed_access)
+
+
+def _found(row: Any) -> Found:
+    return Found(*row)
+
+
+_COLUMNS = (
+    col(Life.id),
+    col(Life.workspace_id),
+    col(Life.tenant_id),
+    col(Life.kind),
+    col(Life.label),
+    col(Life.status),
+    col(Life.reason),
+    col(Life.last_error),
+    col(Life.site_id),
+    col(Life.site_name),
+    col(Life.site_url),
+    col(Life.requested_scopes),
+    col(Credential.generation),
+    col(Credential.credential_type),
+    col(Credential.scopes),
+    col(Credential.issued_at),
+    col(Credential.expires_at),
+    col(Credential.refused_at),
+    col(Credential.sealed_refresh).is_not(None),
+    col(Credential.sealed_access),
+)
+
+
+def _joined() -> Select[*tuple[Any, ...]]:
+    current = and_(col(Credential.life_id) == col(Life.id), col(Credential.role) == CURRENT)
+    return select(*_COLUMNS).join(Credential, current)
+
+
+def _query(wanted: Wanted) -> Select[*tuple[Any, ...]]:
+    query = (
+        _joined()
+        .where(
+            col(Life.workspace_id) == wanted.workspace_id,
+            col(Life.tenant_id) == wanted.tenant_id,
+            col(Life.provider_id) == wanted.provider_id,
+            col(Life.deleted_at).is_(None),
+            col(Life.kind).in_(wanted.kinds),
+        )
+        .limit(MOST)
+    )
+    if Kind.CONNECTION in wanted.kinds:
+        query = query.where(col(Life.user_id) == wanted.user_id)
+    if wanted.installation_id:
+        installation = Life.id if wanted.kinds == (Kind.INSTALLATION,) else Life.installation_id
+        query = query.where(col(installation) == wanted.installation_id)
+    if wanted.provider_config_id:
+        query = query.where(col(Life.provider_config_id) == wanted.provider_config_id)
+    return query

@@ -1,0 +1,154 @@
+"""Searching rows: conditions, order and keyset pages, over the columns that a resource lets be asked for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import Boolean, ColumnElement, Row, Select, and_, func, literal, not_, or_, select
+from sqlmodel import col
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.life import Kind
+from vault.columns import UtcDateTime
+from vault.tables import Life, Tombstone
+
+T = TypeVar("T")
+Value = str | bool | datetime
+Columns = Mapping[str, ColumnElement[Any]]
+
+FAR = datetime(9999, 12, 31, tzinfo=UTC)
+"""Where an absent time is sorted: the databases disagree about NULL, and a page could not begin behind one."""
+
+
+class FieldType(StrEnum):
+    """What the values of a field are."""
+
+    TEXT = "text"
+    TIME = "time"
+    FLAG = "true or false"
+
+
+class Op(StrEnum):
+    """How a field is compared. `contains` is a substring, whatever its case (of ASCII letters on SQLite)."""
+
+    EQ = "eq"
+    NE = "ne"
+    IN = "in"
+    LT = "lt"
+    LTE = "lte"
+    GT = "gt"
+    GTE = "gte"
+    CONTAINS = "contains"
+    EXISTS = "exists"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One comparison. `value` has the field's type; a list for IN, a bool for EXISTS."""
+
+    field: str
+    op: Op
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    field: str
+    descending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What is looked for. `order` is total: its last field is unique. `after` holds the order's values of a row."""
+
+    order: tuple[Order, ...]
+    conditions: tuple[Condition, ...] = ()
+    words: str = ""
+    after: tuple[Value, ...] | None = None
+    limit: int = 50
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Some of what was found; `after` is where the next page begins, None if there is none."""
+
+    items: Sequence[T]
+    after: tuple[Value, ...] | None = None
+
+
+def shown_lives(workspace_id: str, kind: Kind) -> Select[Any]:
+    """Rows of (life, outcome of its deletion): what get and search may show, which is what was active once."""
+    return (
+        select(Life, Tombstone.upstream)
+        .outerjoin(Tombstone, col(Tombstone.life_id) == col(Life.id))
+        .where(col(Life.workspace_id) == workspace_id, col(Life.kind) == kind, col(Life.connected_at).is_not(None))
+    )
+
+
+def type_of(column: ColumnElement[Any]) -> FieldType:
+    """The type of the values that a column is compared with."""
+    if isinstance(column.type, UtcDateTime):
+        return FieldType.TIME
+    return FieldType.FLAG if isinstance(column.type, Boolean) else FieldType.TEXT
+
+
+async def find_page(
+    tx: AsyncSession, query: Select[Any], columns: Columns, search: Search, words_in: Sequence[ColumnElement[Any]]
+) -> Page[Row[Any]]:
+    """The rows of `query` that match. Each row ends with the values it was ordered by."""
+    keys = [_sort_key(columns[order.field]) for order in search.order]
+    wanted = [_condition(columns[c.field], c) for c in search.conditions]
+    if search.words:
+        wanted.append(or_(*(column.icontains(search.words, autoescape=True) for column in words_in)))
+    if search.after is not None:
+        wanted.append(_after(keys, search.order, search.after))
+    ordered = [key.desc() if order.descending else key.asc() for key, order in zip(keys, search.order, strict=True)]
+    paged = query.where(*wanted).add_columns(*keys).order_by(*ordered).limit(search.limit + 1).offset(search.offset)
+    rows = (await tx.execute(paged)).all()
+    more = len(rows) > search.limit
+    return Page(rows[: search.limit], tuple(rows[search.limit - 1][-len(keys) :]) if more else None)
+
+
+def _sort_key(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    if type_of(column) is not FieldType.TIME:
+        return column
+    return func.coalesce(column, literal(FAR, UtcDateTime()), type_=UtcDateTime())
+
+
+def _after(
+    keys: Sequence[ColumnElement[Any]], order: Sequence[Order], values: Sequence[Value]
+) -> ColumnElement[bool]:
+    """Rows behind `values`: greater (or less) in the first key that differs."""
+    bound = [literal(value, key.type) for key, value in zip(keys, values, strict=True)]
+    ways = []
+    for i, by in enumerate(order):
+        beyond = keys[i] < bound[i] if by.descending else keys[i] > bound[i]
+        ways.append(and_(*(keys[j] == bound[j] for j in range(i)), beyond))
+    return or_(*ways)
+
+
+def _condition(column: ColumnElement[Any], condition: Condition) -> ColumnElement[bool]:  # noqa: PLR0911
+    value = condition.value
+    match condition.op:
+        case Op.EQ:
+            return column == value
+        case Op.NE:
+            return column.is_distinct_from(value)
+        case Op.IN:
+            return column.in_(value)
+        case Op.LT:
+            return column < value
+        case Op.LTE:
+            return column <= value
+        case Op.GT:
+            return column > value
+        case Op.GTE:
+            return column >= value
+        case Op.CONTAINS:
+            return column.icontains(value, autoescape=True)
+        case Op.EXISTS:
+            there = column != "" if type_of(column) is FieldType.TEXT else column.is_not(None)
+            return there if value else not_(there)

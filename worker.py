@@ -1,0 +1,98 @@
+"""Runs workflows and activities: the one list of both. Start any number of these."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from datetime import timedelta
+
+import structlog
+import uvloop
+from temporalio.client import Client
+from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunner, Worker, WorkflowRunner
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
+
+from activities.deps import Deps
+from activities.guard import Guard
+from activities.life import LifeActivities
+from runtime.compose import open_activity_deps
+from runtime.errors import StartError
+from runtime.logs import configure_logs
+from runtime.settings import Settings, load_settings
+from runtime.temporal import connect, register_search_attributes
+from workflows.attributes import KEYS
+from workflows.life import ConnectionLife
+from workflows.queues import LIFE_QUEUE, provider_queue
+
+WORKFLOWS = [ConnectionLife]
+CACHED_LIVES = 2000
+GRACE = timedelta(seconds=5)
+REFUSED = 2
+
+log = structlog.get_logger(__name__)
+
+
+def build_workers(client: Client, deps: Deps, *, sandbox: bool) -> Sequence[Worker]:
+    """One worker for the lives, one for each provider's activities."""
+    acts = LifeActivities(deps)
+    # Production may leave the sandbox (docs/adr/0003); the choice is made here, never in a workflow's decorator.
+    runner: WorkflowRunner = SandboxedWorkflowRunner() if sandbox else UnsandboxedWorkflowRunner()
+    lives = Worker(
+        client,
+        task_queue=LIFE_QUEUE,
+        workflows=WORKFLOWS,
+        activities=[acts.load],
+        workflow_runner=runner,
+        interceptors=[Guard()],
+        max_cached_workflows=CACHED_LIVES,
+        workflow_task_poller_behavior=PollerBehaviorAutoscaling(minimum=2, maximum=50, initial=5),
+        graceful_shutdown_timeout=GRACE,
+    )
+    return [lives, *(_provider_worker(client, acts, provider_id) for provider_id in deps.catalog)]
+
+
+def _provider_worker(client: Client, acts: LifeActivities, provider_id: str) -> Worker:
+    return Worker(
+        client,
+        task_queue=provider_queue(provider_id),
+        activities=[acts.refresh, acts.advance_attempt, acts.close_attempt, acts.revoke],
+        interceptors=[Guard()],
+        activity_task_poller_behavior=PollerBehaviorAutoscaling(minimum=1, maximum=20, initial=2),
+        graceful_shutdown_timeout=GRACE,
+    )
+
+
+async def run(settings: Settings) -> None:
+    """Work until SIGTERM or SIGINT, then let running activities finish for a few seconds."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with open_activity_deps(settings) as deps, AsyncExitStack() as stack:
+        client = await connect(settings, lazy=False)
+        await register_search_attributes(client, KEYS)
+        for worker in build_workers(client, deps, sandbox=settings.sandbox):
+            await stack.enter_async_context(worker)
+        log.info("working", providers=list(deps.catalog))
+        await stop.wait()
+
+
+def main() -> None:
+    """Entry of `authpipe-worker`."""
+    try:
+        settings = load_settings()
+        configure_logs(settings, "worker")
+        uvloop.run(run(settings))
+    except StartError as error:
+        print(f"authpipe: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(REFUSED)
+    # The engine's native threads now and then crash the interpreter while it finalises; all is flushed and closed.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

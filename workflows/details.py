@@ -1,0 +1,60 @@
+"""What a person reads about a life in Temporal's UI, without decoding anything."""
+
+from datetime import datetime
+
+from activities.messages import LifeIds
+from domain.life import LifeState, Status
+from domain.wakeup import Step, Wakeup
+
+SAYS = {
+    Step.LOAD: "read its row",
+    Step.REVOKE: "revoke and destroy the credential",
+    Step.ATTEMPT: "finish a consent",
+    Step.REFRESH: "refresh",
+    Step.CLOSE_ATTEMPT: "close an unfinished consent",
+    Step.END: "end",
+    Step.WAIT: "wait for a message",
+}
+
+
+def summary(life: LifeIds) -> str:
+    """The fixed line of a workflow: what it is the life of."""
+    whom = f"user {life.user_id} of tenant {life.tenant_id}" if life.user_id else f"tenant {life.tenant_id}"
+    return f"{life.kind.capitalize()} of {life.provider_id} for {whom}"
+
+
+def details(state: LifeState, wakeup: Wakeup) -> str:
+    """The live page, in Markdown."""
+    rows = [
+        ("Status", _status(state)),
+        ("Generation", str(state.generation)),
+        ("Expires", clock(state.credential.expires_at) if state.credential else "–"),
+        ("Next", f"{SAYS[wakeup.step]}{' at ' + clock(wakeup.at) if wakeup.at else ''}"),
+        ("Failures in a row", f"{state.failures}{', last: ' + state.last_error if state.last_error else ''}"),
+        ("Held", f"until {clock(state.held_until)}: {state.held_reason}" if state.held_until else "no"),
+        ("Open consents", ", ".join(f"{a.session_id} {a.state}" for a in state.attempts) or "none"),
+    ]
+    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
+
+
+def timer_summary(wakeup: Wakeup, state: LifeState) -> str:
+    """What a timer waits for: "refresh 5 min before 14:02 UTC"."""
+    expires_at = state.credential.expires_at if state.credential else None
+    if wakeup.step is Step.REFRESH and wakeup.at and expires_at and wakeup.at < expires_at:
+        return f"refresh {span((expires_at - wakeup.at).total_seconds())} before {expires_at:%H:%M:%S} UTC"
+    return f"{SAYS[wakeup.step]} at {clock(wakeup.at)}"
+
+
+def span(seconds: float) -> str:
+    """A length of time for people."""
+    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"
+
+
+def clock(at: datetime | None) -> str:
+    """An instant for people."""
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC" if at else "never"
+
+
+def _status(state: LifeState) -> str:
+    name = f"**{state.status}**" if not state.reason else f"**{state.status}** ({state.reason})"
+    return f"{name}, degraded" if state.status is Status.ACTIVE and state.failures else name

@@ -1,0 +1,311 @@
+"""The one workflow: the life of an installation or a connection.
+
+It waits. What a fact means is decided in `domain.life`, what comes next in `domain.wakeup`, what is done in
+`activities`. Changing the order or kind of commands breaks living runs: guard it with `workflow.patched` and add a
+history to `tests/histories/`.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from activities.life import LifeActivities
+    from activities.messages import AttemptOrder, AttemptResult, Ending, RefreshOrder, RefreshResult
+    from domain.life import (
+        AttemptMoved,
+        AttemptStumbled,
+        Credentialed,
+        Fact,
+        Held,
+        LifeState,
+        Refused,
+        RevocationStumbled,
+        Revoked,
+        Status,
+        Stumbled,
+        apply,
+    )
+    from domain.wakeup import Step, Wakeup, is_open, next_wakeup
+    from workflows import queues
+    from workflows.attributes import STATUS
+    from workflows.details import details, timer_summary
+    from workflows.messages import EnsureFresh, Freshness, LifeStart, LifeView, SessionRef, Settlement
+
+# A wake after eviction replays the whole run, so runs are kept short (docs/adr/0002).
+REFRESHES_PER_RUN = 12
+REFRESHES_SPREAD = 2
+ANSWER_WITHIN = timedelta(seconds=18)
+ACTIVITY_TRY = timedelta(seconds=30)
+ACTIVITY_ALL = timedelta(seconds=60)
+HEARTBEAT = timedelta(seconds=10)
+RETRY = RetryPolicy(
+    initial_interval=timedelta(seconds=1), backoff_coefficient=2, maximum_interval=timedelta(seconds=10)
+)
+
+
+@workflow.defn(name="ConnectionLife")
+class ConnectionLife:
+    """Owns one life: awaits consents, refreshes before expiry, notices death, ends when deleted."""
+
+    @workflow.init
+    def __init__(self, start: LifeStart) -> None:
+        self.life = start.life
+        self.state = replace(start.carried, reload=start.carried.reload) if start.carried else LifeState()
+        self.shown_status = self.state.status if start.carried else None
+        self.refreshes = 0
+        self.refreshes_allowed = REFRESHES_PER_RUN + workflow.random().randint(-REFRESHES_SPREAD, REFRESHES_SPREAD)
+        self.draining = False
+
+    @workflow.run
+    async def run(self, start: LifeStart) -> None:
+        while True:
+            wakeup = next_wakeup(self.state, workflow.now())
+            workflow.set_current_details(details(self.state, wakeup))
+            if wakeup.step is Step.END:
+                if await self._quiet():
+                    return
+            elif self._run_is_long():
+                await self._continue_as_new()
+            elif await self._due(wakeup):
+                await self._do(wakeup)
+
+    # --- messages ------------------------------------------------------------------------------------------------
+
+    @workflow.signal
+    def authorization_returned(self, session: SessionRef) -> None:
+        """The browser came back; the code lies sealed in the session's row."""
+        self._expect(session.session_id)
+
+    @workflow.signal
+    def delete(self) -> None:
+        """The tombstone is committed; revoke and destroy."""
+        self.state = replace(self.state, deleting=True)
+
+    @workflow.signal
+    def wake(self) -> None:
+        """Something about this life changed in the vault; read the row again."""
+        self.state = replace(self.state, reload=True)
+
+    @workflow.update
+    async def settled(self, session: SessionRef) -> Settlement:
+        """Wait until an attempt has come to rest."""
+        return await self._settlement(session)
+
+    @workflow.update
+    async def choose_site(self, session: SessionRef) -> Settlement:
+        """The installer's choice is in the session's row; go on with it."""
+        self._expect(session.session_id)
+        return await self._settlement(session)
+
+    @workflow.update
+    async def ensure_fresh(self, request: EnsureFresh) -> Freshness:
+        """Refresh now unless a newer generation than the one seen is there already."""
+        seen = request.generation_seen
+        if self.state.generation <= seen and self.state.status is Status.ACTIVE:
+            self.state = replace(self.state, refresh_wanted=True)
+            await self._within(lambda: self.state.generation > seen or not self.state.refresh_wanted)
+        pending = self.state.generation <= seen and self.state.status is Status.ACTIVE
+        return Freshness(self.state.generation, pending=pending)
+
+    @workflow.query
+    def life_view(self) -> LifeView:
+        """The live state, for `GET /api/connections/{id}` and operators."""
+        state, wakeup = self.state, next_wakeup(self.state, workflow.now())
+        return LifeView(
+            status=state.status,
+            reason=state.reason,
+            health=state.health,
+            generation=state.generation,
+            expires_at=state.credential.expires_at if state.credential else None,
+            next_step=wakeup.step,
+            next_at=wakeup.at,
+            failures=state.failures,
+            last_error=state.last_error,
+            held_until=state.held_until,
+            open_attempts=len(state.attempts),
+        )
+
+    def _expect(self, session_id: str) -> None:
+        if session_id not in self.state.returned:
+            self.state = replace(self.state, returned=[*self.state.returned, session_id])
+
+    async def _settlement(self, session: SessionRef) -> Settlement:
+        await self._within(lambda: not is_open(self.state, session.session_id))
+        return Settlement(settled=not is_open(self.state, session.session_id))
+
+    async def _within(self, reached: Callable[[], bool]) -> None:
+        """Wait for a fact, but never past what a caller is promised, and never in the way of continue-as-new."""
+        try:
+            await workflow.wait_condition(
+                lambda: reached() or self.draining or self.state.status is Status.REVOKED,
+                timeout=ANSWER_WITHIN,
+                timeout_summary="answer the caller",
+            )
+        except TimeoutError:
+            return
+
+    # --- the loop's parts ----------------------------------------------------------------------------------------
+
+    async def _due(self, wakeup: Wakeup) -> bool:
+        """Sleep until the step is due; False if a message changed what comes next. This is the movable timer."""
+        wait = wakeup.at - workflow.now() if wakeup.at else None
+        if wait is not None and wait <= timedelta(0):
+            return True
+        before = self.state
+        try:
+            await workflow.wait_condition(
+                lambda: self.state is not before,
+                timeout=wait,
+                timeout_summary=timer_summary(wakeup, before),
+            )
+        except TimeoutError:
+            return True
+        return False
+
+    async def _do(self, wakeup: Wakeup) -> None:
+        match wakeup.step:
+            case Step.LOAD:
+                await self._load()
+            case Step.REFRESH:
+                await self._refresh()
+            case Step.ATTEMPT | Step.CLOSE_ATTEMPT:
+                await self._attempt(wakeup)
+            case Step.REVOKE:
+                await self._revoke()
+            case _:
+                pass
+
+    async def _load(self) -> None:
+        self.state = replace(self.state, reload=False)
+        try:
+            loaded = await workflow.execute_activity_method(
+                LifeActivities.load,
+                self.life,
+                start_to_close_timeout=ACTIVITY_TRY,
+                retry_policy=RETRY,
+                summary="read the row",
+            )
+        except ActivityError as error:
+            self._raise_if_cancelled(error)
+            self.state = replace(self.state, reload=True)
+        else:
+            self._learn(replace(loaded, jitter=workflow.random().random()))
+
+    async def _refresh(self) -> None:
+        self.refreshes += 1
+        jitter = workflow.random().random()
+        forced = self.state.refresh_wanted
+        order = RefreshOrder(self.life, self.state.generation, jitter)
+        try:
+            result = await workflow.execute_activity_method(
+                LifeActivities.refresh,
+                order,
+                task_queue=queues.provider_queue(self.life.provider_id),
+                start_to_close_timeout=ACTIVITY_TRY,
+                schedule_to_close_timeout=ACTIVITY_ALL,
+                heartbeat_timeout=HEARTBEAT,
+                retry_policy=RETRY,
+                summary=f"refresh generation {order.generation}{', asked for' if forced else ''}",
+                priority=queues.priority(self.life, queues.NOW if forced else queues.SCHEDULED),
+            )
+        except ActivityError as error:
+            self._raise_if_cancelled(error)
+            self._learn(Stumbled("no_worker_result", jitter=jitter))
+        else:
+            self._learn_refresh(result, jitter)
+
+    def _learn_refresh(self, result: RefreshResult, jitter: float) -> None:
+        match result.ending:
+            case Ending.CREDENTIALED if result.credential:
+                self._learn(Credentialed(result.credential, jitter))
+            case Ending.REFUSED:
+                self._learn(Refused(result.code))
+            case Ending.HELD if result.not_before:
+                self._learn(Held(result.not_before, result.code))
+            case Ending.STUMBLED | Ending.WAITING:
+                counted = result.ending is Ending.STUMBLED
+                self._learn(Stumbled(result.code, result.not_before, counted=counted, jitter=jitter))
+            case _:
+                self.state = replace(self.state, reload=True, refresh_wanted=False)
+
+    async def _attempt(self, wakeup: Wakeup) -> None:
+        closing = wakeup.step is Step.CLOSE_ATTEMPT
+        order = AttemptOrder(self.life, wakeup.session_id, workflow.random().random())
+        try:
+            result = await workflow.execute_activity_method(
+                LifeActivities.close_attempt if closing else LifeActivities.advance_attempt,
+                order,
+                task_queue=queues.provider_queue(self.life.provider_id),
+                start_to_close_timeout=ACTIVITY_TRY,
+                schedule_to_close_timeout=ACTIVITY_ALL,
+                heartbeat_timeout=HEARTBEAT,
+                retry_policy=RETRY,
+                summary=f"{'close' if closing else 'finish'} consent {wakeup.session_id}",
+                priority=queues.priority(self.life, queues.SOON),
+            )
+        except ActivityError as error:
+            self._raise_if_cancelled(error)
+            self._learn(AttemptStumbled(wakeup.session_id, order.jitter))
+        else:
+            self._learn_attempt(wakeup.session_id, result, order.jitter)
+
+    def _learn_attempt(self, session_id: str, result: AttemptResult, jitter: float) -> None:
+        if result.credential is not None:
+            self._learn(Credentialed(result.credential, jitter))
+        if result.ending is Ending.STUMBLED:
+            self._learn(AttemptStumbled(session_id, jitter))
+        elif result.ending is Ending.RELOAD:
+            self.state = replace(self.state, reload=True)
+        else:
+            self._learn(AttemptMoved(session_id, result.state, result.deadline))
+
+    async def _revoke(self) -> None:
+        jitter = workflow.random().random()
+        try:
+            result = await workflow.execute_activity_method(
+                LifeActivities.revoke,
+                self.life,
+                task_queue=queues.provider_queue(self.life.provider_id),
+                start_to_close_timeout=ACTIVITY_TRY,
+                schedule_to_close_timeout=ACTIVITY_ALL,
+                heartbeat_timeout=HEARTBEAT,
+                retry_policy=RETRY,
+                summary="revoke upstream and destroy the secret",
+                priority=queues.priority(self.life, queues.SOON),
+            )
+        except ActivityError as error:
+            self._raise_if_cancelled(error)
+            self._learn(RevocationStumbled(jitter))
+        else:
+            self._learn(Revoked() if result.ending is Ending.DONE else RevocationStumbled(jitter))
+
+    def _learn(self, fact: Fact) -> None:
+        self.state = apply(self.state, fact, workflow.now())
+        if self.state.status is not self.shown_status:
+            self.shown_status = self.state.status
+            workflow.upsert_search_attributes([STATUS.value_set(self.state.status)])
+
+    def _run_is_long(self) -> bool:
+        return self.refreshes >= self.refreshes_allowed or workflow.info().is_continue_as_new_suggested()
+
+    async def _continue_as_new(self) -> None:
+        if await self._quiet():
+            workflow.continue_as_new(LifeStart(self.life, self.state))
+
+    async def _quiet(self) -> bool:
+        """Let every handler finish; False if one of them left something to do."""
+        before = self.state
+        self.draining = True
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        self.draining = False
+        return self.state is before
+
+    def _raise_if_cancelled(self, error: ActivityError) -> None:
+        # A cancel from Temporal's UI ends the run; reconcile starts it again. It must not read as a failure.
+        if is_cancelled_exception(error) and workflow.cancellation_reason() is not None:
+            raise error
