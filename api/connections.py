@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import Field
 from sqlalchemy import case
 from sqlmodel import col
@@ -17,30 +17,30 @@ from api.problems import documented
 from api.searching import Found, Searchable, SearchRequest
 from domain.life import Kind
 from vault.credentials import OAUTH_TOKEN
-from vault.searching import Order, type_of
+from vault.searching import Order, columns, type_of
 from vault.tables import Life
 
 router = APIRouter(prefix="/api/connections", tags=["connections"])
 
 REVOKED = "revoked"
-COLUMNS = {
-    "id": col(Life.id),
-    "provider_id": col(Life.provider_id),
-    "provider_config_id": col(Life.provider_config_id),
-    "tenant_id": col(Life.tenant_id),
-    "user_id": col(Life.user_id),
-    "installation_id": col(Life.installation_id),
-    "external_user_id": col(Life.account_id),
-    "attachment": col(Life.attachment),
-    "label": col(Life.label),
-    "status": case((col(Life.deleted_at).is_not(None), REVOKED), else_=col(Life.status)),
-    "reason": col(Life.reason),
-    "health": col(Life.health),
-    "last_error": col(Life.last_error),
-    "connected_at": col(Life.connected_at),
-    "updated_at": col(Life.updated_at),
-    "token_expires_at": col(Life.expires_at),
-}
+COLUMNS = columns(
+    id=Life.id,
+    provider_id=Life.provider_id,
+    provider_config_id=Life.provider_config_id,
+    tenant_id=Life.tenant_id,
+    user_id=Life.user_id,
+    installation_id=Life.installation_id,
+    external_user_id=Life.account_id,
+    attachment=Life.attachment,
+    label=Life.label,
+    status=case((col(Life.deleted_at).is_not(None), REVOKED), else_=col(Life.status)),
+    reason=Life.reason,
+    health=Life.health,
+    last_error=Life.last_error,
+    connected_at=Life.connected_at,
+    updated_at=Life.updated_at,
+    token_expires_at=Life.expires_at,
+)
 
 
 class ConnectionResponse(LifeResponse):
@@ -109,8 +109,13 @@ async def get(id: RowId, caller: SecretCaller, deps: DepsOf) -> ConnectionRespon
     ),
     summary="Refresh a connection's credential now",
 )
-async def refresh(id: RowId, caller: SecretCaller, deps: DepsOf) -> RefreshConnectionResult:  # noqa: A002
-    return await life_views.refresh(deps, caller, Kind.CONNECTION, id)
+async def refresh(
+    id: RowId,  # noqa: A002
+    request: Request,
+    caller: SecretCaller,
+    deps: DepsOf,
+) -> RefreshConnectionResult:
+    return await life_views.refresh(deps, request.app.state.flights, caller, Kind.CONNECTION, id)
 
 
 @router.delete(

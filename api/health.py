@@ -1,14 +1,17 @@
-"""`/health`: whether this process lives, and whether what it needs is there. No key is asked for, no detail is given."""
+"""`/health`: whether this process lives, and what it needs too. No key is asked for, no detail is given."""
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Literal
 
 import structlog
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
+from sqlalchemy.exc import SQLAlchemyError
 
 from api.deps import ApiDeps, DepsOf
 from vault.database import DatabaseUnusable
+from vault.keys import KeyRingError
 
 router = APIRouter(prefix="/health", tags=["health"])
 log = structlog.get_logger(__name__)
@@ -43,3 +46,36 @@ async def ready(response: Response, deps: DepsOf) -> Readiness:
     response.status_code = 200 if good else 503
     response.headers["cache-control"] = "no-store"
     return Readiness(status="ready" if good else "not_ready", parts=parts)
+
+
+async def _said(name: str, check: Awaitable[str]) -> str:
+    try:
+        async with asyncio.timeout(LIMIT_SECONDS):
+            return await check
+    except KeyRingError as error:
+        log.warning("the key ring does not fit the vault", error=str(error))
+        return "do not open the vault"
+    except (DatabaseUnusable, SQLAlchemyError, OSError, TimeoutError) as error:
+        log.warning("a part does not answer", part=name, error=type(error).__name__)
+        return AWAY
+
+
+async def _database(deps: ApiDeps) -> str:
+    await deps.db.ping()
+    return OK
+
+
+async def _migrations(deps: ApiDeps) -> str:
+    behind = await deps.db.behind()
+    if behind:
+        log.warning("migrations are missing", detail=behind)
+    return "behind: run `authpipe migrate`" if behind else OK
+
+
+async def _keys(deps: ApiDeps) -> str:
+    await deps.sealer.keys.check()
+    return OK
+
+
+async def _temporal(deps: ApiDeps) -> str:
+    return OK if await deps.lives.ping() else AWAY

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import Field
 from sqlalchemy import case
 from sqlmodel import col
@@ -16,28 +16,28 @@ from api.life_views import LifeResponse, RefreshConnectionResult, Seen
 from api.problems import documented
 from api.searching import Found, Searchable, SearchRequest
 from domain.life import Kind
-from vault.searching import Order, type_of
+from vault.searching import Order, columns, type_of
 from vault.tables import Life
 
 router = APIRouter(prefix="/api/installations", tags=["installations"])
 
 DELETED = "deleted"
-COLUMNS = {
-    "id": col(Life.id),
-    "provider_id": col(Life.provider_id),
-    "provider_config_id": col(Life.provider_config_id),
-    "provider_installation_id": col(Life.site_id),
-    "tenant_id": col(Life.tenant_id),
-    "installed_by": col(Life.account_id),
-    "label": col(Life.label),
-    "status": case((col(Life.deleted_at).is_not(None), DELETED), else_=col(Life.status)),
-    "reason": col(Life.reason),
-    "health": col(Life.health),
-    "last_error": col(Life.last_error),
-    "installed_at": col(Life.connected_at),
-    "updated_at": col(Life.updated_at),
-    "token_expires_at": col(Life.expires_at),
-}
+COLUMNS = columns(
+    id=Life.id,
+    provider_id=Life.provider_id,
+    provider_config_id=Life.provider_config_id,
+    provider_installation_id=Life.site_id,
+    tenant_id=Life.tenant_id,
+    installed_by=Life.account_id,
+    label=Life.label,
+    status=case((col(Life.deleted_at).is_not(None), DELETED), else_=col(Life.status)),
+    reason=Life.reason,
+    health=Life.health,
+    last_error=Life.last_error,
+    installed_at=Life.connected_at,
+    updated_at=Life.updated_at,
+    token_expires_at=Life.expires_at,
+)
 
 
 class InstallationResponse(LifeResponse):
@@ -100,8 +100,13 @@ async def get(id: RowId, caller: SecretCaller, deps: DepsOf) -> InstallationResp
     ),
     summary="Refresh an installation's credential now",
 )
-async def refresh(id: RowId, caller: SecretCaller, deps: DepsOf) -> RefreshConnectionResult:  # noqa: A002
-    return await life_views.refresh(deps, caller, Kind.INSTALLATION, id)
+async def refresh(
+    id: RowId,  # noqa: A002
+    request: Request,
+    caller: SecretCaller,
+    deps: DepsOf,
+) -> RefreshConnectionResult:
+    return await life_views.refresh(deps, request.app.state.flights, caller, Kind.INSTALLATION, id)
 
 
 @router.delete(

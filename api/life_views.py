@@ -13,7 +13,9 @@ from pydantic import BaseModel, Field
 from sqlmodel import col
 
 from api.auth import Caller
+from api.credentials import BUCKET_SECONDS, RETRY_AFTER
 from api.deps import ApiDeps
+from api.flights import Flights
 from api.searching import Found, Searchable, SearchRequest, parse, respond
 from domain.credential import is_fresh
 from domain.errors import Problem
@@ -22,7 +24,7 @@ from domain.wakeup import Step
 from providers.scopes import missing
 from vault import credentials
 from vault.deletions import entomb
-from vault.searching import Columns, find_page, shown_lives
+from vault.searching import Columns, columns, find_page, shown_lives
 from vault.tables import Credential, Life
 from workflows.messages import LifeView
 
@@ -30,9 +32,9 @@ R = TypeVar("R", bound=BaseModel)
 log = structlog.get_logger(__name__)
 
 PENDING = "pending"
-BUCKET_SECONDS = 5
-"""Updates asked for within one bucket are one update; there is no sense in asking again sooner."""
-WORDS_IN = (col(Life.id), col(Life.tenant_id), col(Life.user_id), col(Life.label), col(Life.site_name))
+WORDS_IN = columns(
+    id=Life.id, tenant_id=Life.tenant_id, user_id=Life.user_id, label=Life.label, site_name=Life.site_name
+)
 
 
 class Site(BaseModel):
@@ -53,7 +55,9 @@ class LifeResponse(BaseModel):
     label: str
     status: str
     reason: str | None = Field(None, description="Why the user has to connect again: a stable code.")
-    health: str = Field(description="`ok`, or `degraded`: refreshing fails for the moment, the credential still serves.")
+    health: str = Field(
+        description="`ok`, or `degraded`: refreshing fails for the moment, the credential still serves."
+    )
     live: bool = Field(description="Whether its workflow said so just now; if not, this is what was recorded last.")
     site: Site | None = None
     scopes: list[str] | None = None
@@ -64,13 +68,16 @@ class LifeResponse(BaseModel):
     held_until: datetime | None = Field(None, description="No refresh before: the provider refuses the app itself.")
     revoked_at: datetime | None = None
     upstream: str | None = Field(
-        None, description="Once deleted, what the provider was told: pending, confirmed, unsupported, unconfirmed, kept_shared."
+        None,
+        description="Once deleted, how revoking went: pending, confirmed, unsupported, unconfirmed, kept_shared.",
     )
     updated_at: datetime
 
 
 class RefreshConnectionResult(BaseModel):
-    refreshed: bool = Field(description="False if the credential is too young to be refreshed, or the provider stumbles.")
+    refreshed: bool = Field(
+        description="False if the credential is too young to be refreshed, or the provider stumbles."
+    )
     expires_at: datetime | None = None
 
 
@@ -149,30 +156,30 @@ async def search(
     kind: Kind,
     asked: SearchRequest,
     resource: Searchable,
-    columns: Columns,
+    asks: Columns,
     model: type[Found[R]],
     shown: Callable[[Seen], R],
 ) -> JSONResponse:
     """One page of the caller's lives, as they were recorded."""
     query = shown_lives(caller.workspace_id, kind)
     async with deps.db.reading() as tx:
-        page = await find_page(tx, query, columns, parse(asked, resource), WORDS_IN)
-    return respond(model, [shown(Seen(row[0], row[1])) for row in page.items], page, asked)
+        page = await find_page(tx, query, asks, parse(asked, resource), WORDS_IN.values())
+    return respond(model, [shown(Seen(life, upstream)) for life, upstream, *_ in page.items], page, asked)
 
 
-async def refresh(deps: ApiDeps, caller: Caller, kind: Kind, life_id: str) -> RefreshConnectionResult:
+async def refresh(deps: ApiDeps, flights: Flights, caller: Caller, kind: Kind, life_id: str) -> RefreshConnectionResult:
     """Refresh now, unless the credential is too young for it. Waits no longer than any reader."""
     life, credential = await _serving(deps, caller, kind, life_id)
     now = deps.clock()
     young = is_fresh(credential.issued_at, credential.expires_at, now)
     if credential.sealed_refresh is None or young:
         return RefreshConnectionResult(refreshed=False, expires_at=credential.expires_at)
-    seen = credential.generation
-    await deps.lives.ensure_fresh(life, seen, int(now.timestamp()) // BUCKET_SECONDS, deps.wait)
+    seen, bucket = credential.generation, int(now.timestamp()) // BUCKET_SECONDS
+    await flights.join(life.id, lambda: deps.lives.ensure_fresh(life, seen, bucket, deps.wait))
     _, credential = await _serving(deps, caller, kind, life_id)
     refreshed = credential.generation > seen
     if not refreshed and credential.expires_at is not None and credential.expires_at <= deps.clock():
-        raise Problem("refresh_pending", retry_after=BUCKET_SECONDS)
+        raise Problem("refresh_pending", retry_after=RETRY_AFTER)
     return RefreshConnectionResult(refreshed=refreshed, expires_at=credential.expires_at)
 
 

@@ -84,13 +84,12 @@ def parse(request: SearchRequest, resource: Searchable) -> Search:
 
 
 def respond(model: type[Found[Any]], data: Sequence[Any], page: Page[Any], asked: SearchRequest) -> JSONResponse:
-    """The page as the contract's answer, cut to the fields that were asked for."""
-    cursor = page.after and _cursor(page.after)
-    fields = {name: True for name in (ID, *asked.fields)} if asked.fields else None
+    """The page as the contract's answer, each row cut to the fields that were asked for."""
+    cursor = _cursor(page.after) if page.after else None
     found = model(data=list(data), has_more=cursor is not None, limit=asked.limit, next_cursor=cursor)
-    body = found.model_dump(mode="json", exclude={"data"}, exclude_none=True)
-    body["data"] = [item.model_dump(mode="json", include=fields, exclude_none=True) for item in found.data]
-    return JSONResponse(body)
+    kept: Any = {"data": {"__all__": {ID, *asked.fields}}} if asked.fields else {"data": True}
+    include = dict.fromkeys(type(found).model_fields, True) | kept
+    return JSONResponse(found.model_dump(mode="json", include=include, exclude_none=True))
 
 
 def _order(request: SearchRequest, resource: Searchable) -> tuple[Order, ...]:
@@ -104,7 +103,9 @@ def _order(request: SearchRequest, resource: Searchable) -> tuple[Order, ...]:
 
 def _conditions(filters: Mapping[str, Mapping[str, Any]], resource: Searchable) -> list[Condition]:
     conditions = [
-        _condition(name, op, value, resource) for name, comparisons in filters.items() for op, value in comparisons.items()
+        _condition(name, op, value, resource)
+        for name, comparisons in filters.items()
+        for op, value in comparisons.items()
     ]
     if len(conditions) > MAX_CONDITIONS:
         raise _bad("filter", f"A search takes at most {MAX_CONDITIONS} conditions.")

@@ -31,4 +31,5 @@ class AccessLog:
             await self._app(scope, receive, remember)
         finally:
             milliseconds = round((time.perf_counter() - began) * 1000, 1)
-            log.info("request", method=scope["method"], path=scope["path"], status=status, ms=milliseconds)
+            line = f"{scope['method']} {scope['path']}"
+            log.info(line, status=status, ms=milliseconds)

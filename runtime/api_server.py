@@ -2,15 +2,20 @@
 
 import signal
 
+import structlog
 import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
+from api.app import create_app
 from runtime.access_log import AccessLog
+from runtime.compose import open_api_deps
 from runtime.ports import listen
 from runtime.settings import Settings
 
 GRACE_SECONDS = 5
+
+log = structlog.get_logger(__name__)
 
 
 def run_api(settings: Settings) -> None:
@@ -19,10 +24,6 @@ def run_api(settings: Settings) -> None:
 
 
 async def _run(settings: Settings) -> None:
-    from api.app import create_app
-
-    from runtime.compose import open_api_deps
-
     async with open_api_deps(settings) as deps:
         await serve(create_app(deps), settings)
 
@@ -43,4 +44,5 @@ async def serve(app: ASGIApp, settings: Settings) -> None:
         # uvicorn raises the signal anew when it has ended, which would end us before pools and files are closed.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
+        log.info("listening", address=f"{settings.api_host}:{settings.api_port}")
         await uvicorn.Server(config).serve(sockets=[socket])

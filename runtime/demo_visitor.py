@@ -1,4 +1,4 @@
-"""The demo's own: a person with a browser, without the browser. Follows the links and fills in the simulator's forms."""
+"""The demo's own: a person with a browser, without the browser. Follows links, fills in the simulator's forms."""
 
 import html
 import re

@@ -20,6 +20,7 @@ from runtime.settings import Settings
 from runtime.supervisor import Supervisor
 from runtime.vault_setup import check_vault
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 US = "authpipe"
 NAMES = (US, "temporal", "worker", "api", "simulator")
 
@@ -28,10 +29,12 @@ def run_dev(settings: Settings) -> int:
     """Run until Ctrl-C; answers the exit code. Raises a refusal if something has to be put right first."""
     prepare_folder(settings.data_dir)
     with hold_folder(settings.data_dir), Console(NAMES) as console:
-        return asyncio.run(_DevStack(settings, console).run())
+        return asyncio.run(DevStack(settings, console).run())
 
 
-class _DevStack:
+class DevStack:
+    """One run: what it starts it ends, whatever happens in between."""
+
     def __init__(self, settings: Settings, console: Console) -> None:
         self._settings = settings
         self._console = console
@@ -51,7 +54,9 @@ class _DevStack:
             await stopped
         finally:
             starting.cancel()
+            stopped.cancel()
             await self._end()
+            self._listen_no_more()
         return 0
 
     async def _start(self) -> None:
@@ -82,9 +87,12 @@ class _DevStack:
             self._say(f"ended {part.name} (process {part.pid}), left over from an earlier run that was killed")
 
     def _listen(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, self._on_signal, number)
+        for number in SIGNALS:
+            asyncio.get_running_loop().add_signal_handler(number, self._on_signal, number)
+
+    def _listen_no_more(self) -> None:
+        for number in SIGNALS:
+            asyncio.get_running_loop().remove_signal_handler(number)
 
     def _on_signal(self, number: signal.Signals) -> None:
         if self._stop.is_set() and number == signal.SIGINT:
@@ -112,7 +120,7 @@ def _temporal_ui(settings: Settings) -> str:
 def summary(settings: Settings, keys: DevKeys) -> str:
     """The table shown when everything is up."""
     table = Table(title="Authpipe is running", show_header=False, title_justify="left")
-    ask = f'curl -H "Authorization: Bearer {keys.secret}" {settings.public_url}/api/providers'
+    ask = f'curl -H "Authorization: Bearer {keys.secret}" {settings.public_url}/providers'
     for name, value in (
         ("API docs", f"{settings.public_url}/docs"),
         ("Temporal UI", _temporal_ui(settings)),

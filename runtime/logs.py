@@ -32,8 +32,8 @@ _SECRET_IN_TEXT = re.compile(
 )
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}")
 
-# These print URLs with their query strings, or whole requests, at INFO and DEBUG.
-_TALKATIVE = ("httpx", "httpcore", "aiosqlite", "asyncio", "alembic")
+# At INFO and DEBUG these print URLs with their query strings, whole statements, or what nobody asks for.
+_TALKATIVE = ("httpx", "httpcore", "aiosqlite", "asyncio", "alembic", "uvicorn")
 
 
 def configure_logs(settings: Settings, process: str) -> None:
@@ -43,7 +43,7 @@ def configure_logs(settings: Settings, process: str) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.TimeStamper(fmt="iso" if as_json else "%H:%M:%S", utc=as_json),
         structlog.processors.StackInfoRenderer(),
     ]
     structlog.configure(
@@ -83,7 +83,7 @@ def _console() -> list[Processor]:
         redact,
         structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(),
-            pad_event_to=40,
+            pad_event_to=32,
             exception_formatter=structlog.dev.plain_traceback,
         ),
     ]

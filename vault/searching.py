@@ -1,12 +1,13 @@
 """Searching rows: conditions, order and keyset pages, over the columns that a resource lets be asked for."""
 
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
-from sqlalchemy import Boolean, ColumnElement, Row, Select, and_, func, literal, not_, or_, select
+from sqlalchemy import Boolean, ColumnElement, Select, and_, func, literal, not_, or_, select
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -16,10 +17,20 @@ from vault.tables import Life, Tombstone
 
 T = TypeVar("T")
 Value = str | bool | datetime
-Columns = Mapping[str, ColumnElement[Any]]
+Query: TypeAlias = Select[*tuple[Any, ...]]
+Columns: TypeAlias = Mapping[str, ColumnElement[Any]]
 
 FAR = datetime(9999, 12, 31, tzinfo=UTC)
 """Where an absent time is sorted: the databases disagree about NULL, and a page could not begin behind one."""
+
+
+COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
+    "eq": operator.eq,
+    "lt": operator.lt,
+    "lte": operator.le,
+    "gt": operator.gt,
+    "gte": operator.ge,
+}
 
 
 class FieldType(StrEnum):
@@ -79,13 +90,18 @@ class Page(Generic[T]):
     after: tuple[Value, ...] | None = None
 
 
-def shown_lives(workspace_id: str, kind: Kind) -> Select[Any]:
+def shown_lives(workspace_id: str, kind: Kind) -> Query:
     """Rows of (life, outcome of its deletion): what get and search may show, which is what was active once."""
     return (
-        select(Life, Tombstone.upstream)
+        select(Life, col(Tombstone.upstream))
         .outerjoin(Tombstone, col(Tombstone.life_id) == col(Life.id))
         .where(col(Life.workspace_id) == workspace_id, col(Life.kind) == kind, col(Life.connected_at).is_not(None))
     )
+
+
+def columns(**named: Any) -> Columns:
+    """Columns by the names that a search gives them."""
+    return named
 
 
 def type_of(column: ColumnElement[Any]) -> FieldType:
@@ -96,8 +112,8 @@ def type_of(column: ColumnElement[Any]) -> FieldType:
 
 
 async def find_page(
-    tx: AsyncSession, query: Select[Any], columns: Columns, search: Search, words_in: Sequence[ColumnElement[Any]]
-) -> Page[Row[Any]]:
+    tx: AsyncSession, query: Query, columns: Columns, search: Search, words_in: Iterable[ColumnElement[Any]]
+) -> Page[Any]:
     """The rows of `query` that match. Each row ends with the values it was ordered by."""
     keys = [_sort_key(columns[order.field]) for order in search.order]
     wanted = [_condition(columns[c.field], c) for c in search.conditions]
@@ -118,9 +134,7 @@ def _sort_key(column: ColumnElement[Any]) -> ColumnElement[Any]:
     return func.coalesce(column, literal(FAR, UtcDateTime()), type_=UtcDateTime())
 
 
-def _after(
-    keys: Sequence[ColumnElement[Any]], order: Sequence[Order], values: Sequence[Value]
-) -> ColumnElement[bool]:
+def _after(keys: Sequence[ColumnElement[Any]], order: Sequence[Order], values: Sequence[Value]) -> ColumnElement[bool]:
     """Rows behind `values`: greater (or less) in the first key that differs."""
     bound = [literal(value, key.type) for key, value in zip(keys, values, strict=True)]
     ways = []
@@ -130,25 +144,18 @@ def _after(
     return or_(*ways)
 
 
-def _condition(column: ColumnElement[Any], condition: Condition) -> ColumnElement[bool]:  # noqa: PLR0911
+def _condition(column: ColumnElement[Any], condition: Condition) -> ColumnElement[bool]:
     value = condition.value
     match condition.op:
-        case Op.EQ:
-            return column == value
         case Op.NE:
             return column.is_distinct_from(value)
         case Op.IN:
             return column.in_(value)
-        case Op.LT:
-            return column < value
-        case Op.LTE:
-            return column <= value
-        case Op.GT:
-            return column > value
-        case Op.GTE:
-            return column >= value
         case Op.CONTAINS:
             return column.icontains(value, autoescape=True)
         case Op.EXISTS:
             there = column != "" if type_of(column) is FieldType.TEXT else column.is_not(None)
             return there if value else not_(there)
+        case compared:
+            comparison: ColumnElement[bool] = COMPARISONS[compared](column, value)
+            return comparison

@@ -178,7 +178,7 @@ def retry_after(response: HttpResponse) -> float | None:
     So neither our clock nor the provider's needs to be right.
     """
     value = response.headers.get("retry-after", "").strip()
-    if value.isascii() and value.isdecimal():
+    if value.isdecimal():
         return min(float(value), MAX_RETRY_AFTER)
     try:
         until, sent = parsedate_to_datetime(value), parsedate_to_datetime(response.headers.get("date", ""))

@@ -33,10 +33,10 @@ Eventually = Callable[[Callable[[], bool]], Awaitable[None]]
 
 @pytest.fixture
 def eventually() -> Eventually:
-    """Waits until a fact about another process or task holds; ten seconds at most."""
+    """Waits until a fact about another process or task holds; thirty seconds at most, for a busy machine."""
 
     async def wait(fact: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not fact():  # noqa: ASYNC110 (another process sets no event of ours)
                 await asyncio.sleep(0.01)
 

@@ -11,6 +11,12 @@ OWNER = Owner("default", "acme", "life", "conn_1")
 
 
 @pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    """Sealing is the same over both databases; `test_keys` has what is not."""
+    return sqlite_url
+
+
+@pytest.fixture
 async def sealed(sealer: Sealer) -> bytes:
     return await sealer.seal(OWNER, "access", 7, CANARY)
 

@@ -34,6 +34,7 @@ def test_the_error_quotes_nothing_of_the_document() -> None:
         read_json(b'{"access_token":"canary"')
     assert "canary" not in str(error.value)
     assert error.value.__suppress_context__
+    assert error.value.__cause__ is None
 
 
 @given(status=st.integers(100, 599), body=st.binary(max_size=200))

@@ -1,0 +1,65 @@
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from vault.keys import KeyRing, Keys
+from vault.key_store import SqlKeyStore
+
+ALL_WELL = {"database": "ok", "migrations": "ok", "keys": "ok", "temporal": "ok"}
+
+
+@pytest.fixture
+def anybody(client_with: Any) -> httpx.AsyncClient:
+    opened: httpx.AsyncClient = client_with("")
+    return opened
+
+
+async def test_liveness_asks_for_no_key_and_no_part(anybody: httpx.AsyncClient, db: Any, lives: Any) -> None:
+    await db.close()
+    lives.away = True
+    answer = await anybody.get("/health/live")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+async def test_readiness_names_every_part(anybody: httpx.AsyncClient) -> None:
+    answer = await anybody.get("/health/ready")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ready", "parts": ALL_WELL})
+
+
+async def test_readiness_names_temporal_when_it_is_down(anybody: httpx.AsyncClient, lives: Any) -> None:
+    lives.away = True
+    answer = await anybody.get("/health/ready")
+    assert answer.status_code == 503
+    assert answer.json() == {"status": "not_ready", "parts": ALL_WELL | {"temporal": "does not answer"}}
+
+
+async def test_readiness_names_the_database_when_it_is_gone(
+    anybody: httpx.AsyncClient, deps: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused() -> Any:
+        raise ConnectionRefusedError("host=10.0.0.5 user=canary")
+
+    monkeypatch.setattr(deps.db, "connect", refused)
+    answer = await anybody.get("/health/ready")
+    assert answer.status_code == 503
+    assert answer.json()["parts"]["database"] == "does not answer"
+    assert "canary" not in answer.text
+
+
+async def test_readiness_says_that_migrations_are_missing(anybody: httpx.AsyncClient, db: Any) -> None:
+    async with db.transaction() as tx:
+        await tx.exec(text("UPDATE alembic_version SET version_num = 'older'"))
+    answer = await anybody.get("/health/ready")
+    assert answer.status_code == 503
+    assert answer.json()["parts"]["migrations"] == "behind: run `authpipe migrate`"
+
+
+async def test_readiness_says_that_the_keys_do_not_fit(
+    anybody: httpx.AsyncClient, deps: Any, db: Any, sealer: Any, clock: Any
+) -> None:
+    await sealer.keys.data_key("default")
+    sealer.keys = Keys(SqlKeyStore(db), KeyRing({"test": b"o" * 32}, active="test"), clock)
+    answer = await anybody.get("/health/ready")
+    assert (answer.status_code, answer.json()["parts"]["keys"]) == (503, "do not open the vault")
