@@ -33,7 +33,7 @@ demo: $(STAMP) ## walk through a whole life, step by step
 	@$(BIN)/python -m runtime.cli demo
 
 test: $(STAMP) ## run the tests
-	@$(BIN)/python -m pytest -n 2 -m "not slow"
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
 
 check: $(STAMP) ## lint, format, strict types, import contracts
 	@$(BIN)/ruff check .

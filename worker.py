@@ -17,10 +17,12 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from activities.deps import Deps
 from activities.guard import Guard
 from activities.life import LifeActivities
+from api.lives import Lives
 from runtime.compose import open_activity_deps
 from runtime.errors import StartError
 from runtime.logs import configure_logs
 from runtime.settings import Settings, load_settings
+from runtime.sweeper import sweep_for_ever
 from runtime.temporal import connect, register_search_attributes
 from workflows.attributes import KEYS
 from workflows.life import ConnectionLife
@@ -75,8 +77,10 @@ async def run(settings: Settings) -> None:
         await register_search_attributes(client, KEYS)
         for worker in build_workers(client, deps, sandbox=settings.sandbox):
             await stack.enter_async_context(worker)
+        sweeping = asyncio.create_task(sweep_for_ever(deps.db, Lives(client), deps.clock))
         log.info("working", providers=list(deps.catalog))
         await stop.wait()
+        sweeping.cancel()
 
 
 def main() -> None:

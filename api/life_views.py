@@ -10,7 +10,6 @@ import structlog
 from fastapi import Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
-from sqlmodel import col
 
 from api.auth import Caller
 from api.credentials import BUCKET_SECONDS, RETRY_AFTER
@@ -24,7 +23,7 @@ from domain.wakeup import Step
 from providers.scopes import missing
 from vault import credentials
 from vault.deletions import entomb
-from vault.searching import Columns, columns, find_page, shown_lives
+from vault.searching import Columns, columns, find_page, find_shown, shown_lives
 from vault.tables import Credential, Life
 from workflows.messages import LifeView
 
@@ -133,10 +132,10 @@ def _ended(life: Life, ended: str) -> dict[str, Any]:
 async def find(deps: ApiDeps, caller: Caller, kind: Kind, life_id: str) -> Seen:
     """The caller's life as it was recorded. Raises `not_found`, also for another workspace's and one never active."""
     async with deps.db.reading() as tx:
-        row = (await tx.execute(shown_lives(caller.workspace_id, kind).where(col(Life.id) == life_id))).first()
-    if row is None:
+        found = await find_shown(tx, caller.workspace_id, kind, life_id)
+    if found is None:
         raise Problem("not_found", f"There is no {kind} of that id.")
-    return Seen(*row)
+    return Seen(*found)
 
 
 async def look(deps: ApiDeps, caller: Caller, kind: Kind, life_id: str) -> Seen:

@@ -22,7 +22,7 @@ from providers.wire import check_url
 from vault import configs
 from vault.configs import ConfigChanged, ConfigFields, ConfigInUse, NewConfig
 from vault.deletions import entomb
-from vault.searching import Order, columns, find_page, type_of
+from vault.searching import Order, columns, find_page, present_configs, type_of
 from vault.tables import Life, ProviderConfig
 
 router = APIRouter(prefix="/api/provider-configs", tags=["provider configs"])
@@ -148,11 +148,8 @@ async def create(body: ProviderConfigRequest, caller: SecretCaller, deps: DepsOf
     summary="Search provider configs",
 )
 async def search(body: SearchRequest, caller: SecretCaller, deps: DepsOf) -> Response:
-    present = select(ProviderConfig).where(
-        ProviderConfig.workspace_id == caller.workspace_id, col(ProviderConfig.deleted_at).is_(None)
-    )
     async with deps.db.reading() as tx:
-        page = await find_page(tx, present, COLUMNS, parse(body, SEARCHABLE), WORDS_IN)
+        page = await find_page(tx, present_configs(caller.workspace_id), COLUMNS, parse(body, SEARCHABLE), WORDS_IN)
     return respond(SearchResponseProviderConfigResponse, [_shown(row[0]) for row in page.items], page, body)
 
 

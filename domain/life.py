@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from domain.credential import CredentialRef
-from domain.schedule import backoff, refresh_at
+from domain.schedule import FIRST_BACKOFF, backoff, refresh_at
 
 
 class Kind(StrEnum):
@@ -180,7 +180,7 @@ def apply(state: LifeState, fact: Fact, now: datetime) -> LifeState:
         case Stumbled():
             return _stumbled(state, fact, now)
         case AttemptMoved():
-            return _attempt_moved(state, fact)
+            return _attempt_moved(state, fact, now)
         case AttemptStumbled():
             return _attempt_stumbled(state, fact, now)
         case Revoked():
@@ -209,8 +209,8 @@ def _loaded(state: LifeState, fact: Loaded, now: datetime) -> LifeState:
         returned=[s for s in dict.fromkeys([*state.returned, *fact.returned]) if s in open_],
         held_until=fact.held_until,
         held_reason=fact.held_reason,
-        deleting=fact.deleting,
-        reload=False,
+        # What was signalled while the row was being read may be newer than what was read: it is kept.
+        deleting=state.deleting or fact.deleting,
     )
     if fact.credential is None or fact.credential.generation == state.generation:
         return loaded
@@ -237,13 +237,16 @@ def _stumbled(state: LifeState, fact: Stumbled, now: datetime) -> LifeState:
     failures = state.failures + 1 if fact.counted else state.failures
     retry = now + backoff(max(failures, 1), fact.jitter)
     if fact.not_before is not None:
-        retry = max(retry, fact.not_before) if fact.counted else fact.not_before
+        # A worker's clock may lag behind the engine's: what is over by ours is never tried without a pause.
+        retry = max(retry if fact.counted else now + FIRST_BACKOFF, fact.not_before)
     return replace(state, failures=failures, last_error=fact.error, retry_at=retry, refresh_wanted=False)
 
 
-def _attempt_moved(state: LifeState, fact: AttemptMoved) -> LifeState:
+def _attempt_moved(state: LifeState, fact: AttemptMoved, now: datetime) -> LifeState:
     others = [a for a in state.attempts if a.session_id != fact.session_id]
-    open_ = [] if fact.state in ENDED else [Attempt(fact.session_id, fact.state, fact.deadline)]
+    # Still open after its end by our clock: the worker's lags behind, and it is asked again after a pause.
+    pause = now + FIRST_BACKOFF if fact.deadline <= now else None
+    open_ = [] if fact.state in ENDED else [Attempt(fact.session_id, fact.state, fact.deadline, pause)]
     returned = [s for s in state.returned if s != fact.session_id]
     return replace(state, attempts=others + open_, returned=returned)
 

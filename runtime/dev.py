@@ -77,7 +77,8 @@ class DevStack:
         if self._supervisor.processes:
             self._note()
             self._say("ending everything; the state is kept")
-        await self._supervisor.stop()
+            await self._supervisor.stop()
+            self._say("ended")
         record_file(self._settings.data_dir).unlink(missing_ok=True)
 
     def _end_leftovers(self) -> None:

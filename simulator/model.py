@@ -47,7 +47,8 @@ class Family:
     """All tokens that descend from one consent.
 
     `ended` says why its refresh tokens no longer work; its access tokens live out their time unless
-    `access_ended`.
+    `access_ended`. `unused` are the fingerprints of its refresh tokens that were never presented, and
+    `expires_at` is when the last of its codes and access tokens expires.
     """
 
     id: str
@@ -56,6 +57,8 @@ class Family:
     created_at: float
     ended: str | None = None
     access_ended: bool = False
+    unused: list[str] = field(default_factory=list)
+    expires_at: float = 0
 
 
 @dataclass(slots=True)

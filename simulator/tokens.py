@@ -70,6 +70,7 @@ def new_code(world: World, request: AuthorizationRequest, grant: Grant, family: 
     expires_at = world.now() + world.grant_rules(grant).code_lifetime
     code = Code(grant.id, family.id, request.redirect_uri, request.challenge, expires_at)
     world.state.codes[fingerprint(raw)] = code
+    family.expires_at = expires_at
     return raw
 
 
@@ -132,6 +133,7 @@ def refresh(world: World, server: Server, app: App, raw: str) -> Issued:
     match refresh_verdict(world, token, grant):
         case Outcome.ROTATED:
             token.rotated_at = world.now()
+            family.unused.remove(fingerprint(raw))
             world.used(raw, Outcome.ROTATED)
             grant.count("refreshes")
         case Outcome.REPLAYED:
@@ -172,9 +174,11 @@ def _issue(world: World, grant: Grant, family: Family) -> Issued:
     # As long as the signed tokens of the real server, so that nobody's column is too short for them.
     access = ".".join(secrets.token_urlsafe(length) for length in (27, 750, 192))
     world.state.access_tokens[fingerprint(access)] = AccessToken(grant.id, family.id, now + lifetime)
+    family.expires_at = max(family.expires_at, now + lifetime)
     fresh = None
     if family.offline:
         fresh = secrets.token_urlsafe(360)
+        family.unused.append(fingerprint(fresh))
         world.state.refresh_tokens[fingerprint(fresh)] = RefreshToken(grant.id, family.id, now)
     return Issued(access, fresh, lifetime, tuple(grant.scopes))
 
@@ -220,15 +224,13 @@ def revoke_grant(grant: Grant, why: str) -> None:
 
 
 def family_alive(world: World, grant: Grant, family: Family) -> bool:
-    """Whether the family can still give access tokens, or its code or last access token still works."""
-    state, now = world.state, world.now()
+    """Whether a refresh token of it would be rotated now or, without any, its code or last access works."""
     if grant.revoked or family.ended:
         return False
-    refreshing = [t for t in state.refresh_tokens.values() if t.family_id == family.id]
-    if refreshing:
-        return any(refresh_verdict(world, token, grant) is Outcome.ROTATED for token in refreshing)
-    bounded: list[Code | AccessToken] = [*state.codes.values(), *state.access_tokens.values()]
-    return any(item.family_id == family.id and now < item.expires_at for item in bounded)
+    if family.unused:
+        tokens = (world.state.refresh_tokens[key] for key in family.unused)
+        return any(refresh_verdict(world, token, grant) is Outcome.ROTATED for token in tokens)
+    return world.now() < family.expires_at
 
 
 def grant_alive(world: World, grant: Grant) -> bool:

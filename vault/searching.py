@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 from sqlalchemy import Boolean, ColumnElement, Select, and_, func, literal, not_, or_, select
 from sqlmodel import col
@@ -13,7 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.life import Kind
 from vault.columns import UtcDateTime
-from vault.tables import Life, Tombstone
+from vault.tables import Life, ProviderConfig, Tombstone
 
 T = TypeVar("T")
 Value = str | bool | datetime
@@ -99,6 +99,19 @@ def shown_lives(workspace_id: str, kind: Kind) -> Query:
     )
 
 
+async def find_shown(tx: AsyncSession, workspace_id: str, kind: Kind, life_id: str) -> tuple[Life, str | None] | None:
+    """One of them by id."""
+    rows = await _rows(tx, shown_lives(workspace_id, kind).where(col(Life.id) == life_id))
+    return tuple(rows[0]) if rows else None
+
+
+def present_configs(workspace_id: str) -> Query:
+    """Rows of (provider config), without the deleted ones."""
+    return select(ProviderConfig).where(
+        col(ProviderConfig.workspace_id) == workspace_id, col(ProviderConfig.deleted_at).is_(None)
+    )
+
+
 def columns(**named: Any) -> Columns:
     """Columns by the names that a search gives them."""
     return named
@@ -123,9 +136,16 @@ async def find_page(
         wanted.append(_after(keys, search.order, search.after))
     ordered = [key.desc() if order.descending else key.asc() for key, order in zip(keys, search.order, strict=True)]
     paged = query.where(*wanted).add_columns(*keys).order_by(*ordered).limit(search.limit + 1).offset(search.offset)
-    rows = (await tx.execute(paged)).all()
+    rows = await _rows(tx, paged)
     more = len(rows) > search.limit
     return Page(rows[: search.limit], tuple(rows[search.limit - 1][-len(keys) :]) if more else None)
+
+
+async def _rows(tx: AsyncSession, query: Query) -> Sequence[Any]:
+    # SQLModel knows types for four columns at most, and none for a query that is put together.
+    found: Any = await tx.exec(cast("Any", query))
+    rows: Sequence[Any] = found.all()
+    return rows
 
 
 def _sort_key(column: ColumnElement[Any]) -> ColumnElement[Any]:

@@ -30,6 +30,7 @@ with workflow.unsafe.imports_passed_through():
         Stumbled,
         apply,
     )
+    from domain.schedule import FIRST_BACKOFF
     from domain.wakeup import Step, Wakeup, is_open, next_wakeup
     from workflows import queues
     from workflows.attributes import STATUS
@@ -55,8 +56,8 @@ class ConnectionLife:
     @workflow.init
     def __init__(self, start: LifeStart) -> None:
         self.life = start.life
-        self.state = replace(start.carried, reload=start.carried.reload) if start.carried else LifeState()
-        self.shown_status = self.state.status if start.carried else None
+        self.state = start.carried or LifeState()
+        self.shown_status = workflow.info().typed_search_attributes.get(STATUS)
         self.refreshes = 0
         self.refreshes_allowed = REFRESHES_PER_RUN + workflow.random().randint(-REFRESHES_SPREAD, REFRESHES_SPREAD)
         self.draining = False
@@ -231,7 +232,9 @@ class ConnectionLife:
                 counted = result.ending is Ending.STUMBLED
                 self._learn(Stumbled(result.code, result.not_before, counted=counted, jitter=jitter))
             case _:
-                self.state = replace(self.state, reload=True, refresh_wanted=False)
+                # The pause is for rows that stay at odds; a newer generation found by the reading clears it.
+                pause = workflow.now() + FIRST_BACKOFF
+                self.state = replace(self.state, reload=True, refresh_wanted=False, retry_at=pause)
 
     async def _attempt(self, wakeup: Wakeup) -> None:
         closing = wakeup.step is Step.CLOSE_ATTEMPT
@@ -286,7 +289,7 @@ class ConnectionLife:
 
     def _learn(self, fact: Fact) -> None:
         self.state = apply(self.state, fact, workflow.now())
-        if self.state.status is not self.shown_status:
+        if self.state.status != self.shown_status:
             self.shown_status = self.state.status
             workflow.upsert_search_attributes([STATUS.value_set(self.state.status)])
 

@@ -104,7 +104,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class FailureRule:
-    """A provider's refinement of the table; `None` matches anything. The first rule that matches decides."""
+    """A provider's refinement of the table; `None` matches anything. The first rule that matches decides.
+
+    Without a status it leaves 429 and 5xx alone: an overloaded provider may answer with any code.
+    """
 
     kind: FailureKind
     code: str
@@ -117,7 +120,7 @@ class FailureRule:
         return (
             self.endpoint is endpoint
             and self.grant in (None, grant)
-            and self.status in (None, status)
+            and (self.status == status or (self.status is None and not _is_passing(status)))
             and self.error in (None, error)
         )
 
@@ -202,12 +205,16 @@ def _refined(
 
 
 def _by_table(response: HttpResponse, error: str | None, grant: GrantType) -> Failure:
-    if response.status == 429 or response.status >= 500 or error is None:
+    if error is None or _is_passing(response.status):
         return _by_status(response, error, FailureCode.UNREADABLE_ANSWER)
     kind, code = _BY_ERROR.get(error, (_MOMENT, FailureCode.UNKNOWN_ERROR))
     if code is FailureCode.GRANT_REVOKED and grant is GrantType.CODE:
         code = FailureCode.CODE_REFUSED
     return _failure(response, error, kind, code, in_doubt=code is FailureCode.SERVER_ERROR)
+
+
+def _is_passing(status: int) -> bool:
+    return status == 429 or status >= 500
 
 
 def _by_status(response: HttpResponse, error: str | None, otherwise: FailureCode) -> Failure:

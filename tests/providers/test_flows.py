@@ -202,7 +202,7 @@ def test_sites_that_are_refused_are_the_moments_failure(
         (400, {"error": "invalid_request"}, Upstream.UNCONFIRMED),
         (401, {"error": "invalid_client"}, Upstream.UNCONFIRMED),
         (404, None, Upstream.UNCONFIRMED),
-        (503, None, Upstream.UNCONFIRMED),
+        (503, {"error": "unsupported_token_type"}, Upstream.UNCONFIRMED),
     ],
 )
 def test_a_revocation_says_what_the_provider_made_of_it(

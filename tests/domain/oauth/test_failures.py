@@ -109,6 +109,13 @@ def test_a_refinement_decides_only_what_it_matches(
     assert token_failure(refusal(status, error), grant, [RULE]).kind is kind
 
 
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_refinement_without_a_status_leaves_an_overloaded_provider_alone(status: int) -> None:
+    rule = FailureRule(OPERATOR, FailureCode.CLIENT_REFUSED, error="access_denied")
+    assert token_failure(refusal(403, "access_denied"), REFRESH, [rule]).kind is OPERATOR
+    assert token_failure(refusal(status, "access_denied"), REFRESH, [rule]).kind is MOMENT
+
+
 def test_a_refinement_of_one_endpoint_leaves_the_others_alone() -> None:
     rule = FailureRule(USER, FailureCode.GRANT_REVOKED, endpoint=Endpoint.SITES, status=404)
     assert token_failure(refusal(404), REFRESH, [rule]).kind is MOMENT

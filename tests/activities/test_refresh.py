@@ -1,0 +1,461 @@
+"""A refresh: intent, call, commit. What it writes, and whose failure is whose."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from activities.messages import Ending
+from domain.life import Kind, Status
+from vault import configs
+
+HOUR = timedelta(hours=1)
+TOKEN = "/oauth/token"
+
+
+async def unchanged(stage: Any, life: Any, before: Any) -> None:
+    """The old credential still stands and opens."""
+    assert await stage.secrets(life) == before
+    assert (await stage.row(life)).status == Status.ACTIVE
+
+
+async def test_a_refresh_writes_credential_row_event_and_outbox(stage: Any) -> None:
+    life = await stage.connected()
+    old, row = await stage.secrets(life), await stage.row(life)
+    stage.clock.advance(minutes=50)
+
+    result = await stage.refresh(life)
+
+    new, after, credential = await stage.secrets(life), await stage.row(life), await stage.credential(life)
+    assert result.ending is Ending.CREDENTIALED
+    assert (new.access, new.refresh) != (old.access, old.refresh)
+    assert await stage.valid("access", new.access)
+    assert (await stage.known("refresh", new.refresh))["current"]
+    assert result.credential.generation == after.generation == credential.generation > row.generation
+    assert after.expires_at == credential.expires_at == stage.clock.now + HOUR
+    assert stage.clock.now < after.next_due_at < after.expires_at
+    assert await stage.events(life) == ["created", "activated", "refreshed"]
+    assert await stage.outcomes(life) == ["succeeded"]
+
+
+async def test_a_refresh_is_one_transaction_after_the_answer(stage: Any) -> None:
+    """The second transaction, the commit, is lost as a whole: nothing of it may be seen."""
+    life = await stage.connected()
+    row, before = await stage.row(life), await stage.secrets(life)
+    deps = stage.interposed()
+
+    async def break_the_next() -> None:
+        deps.db.script.append(lambda: _fail())
+
+    stage.before_sending(TOKEN, break_the_next)
+    with pytest.raises(ZeroDivisionError):
+        await stage.refresh(life, deps)
+    assert await stage.row(life) == row
+    assert await stage.secrets(life) == before
+    assert await stage.events(life) == ["created", "activated"]
+    assert await stage.outcomes(life) == [None]
+
+
+async def _fail() -> None:
+    raise ZeroDivisionError
+
+
+async def test_the_intent_is_committed_before_anything_is_sent(stage: Any) -> None:
+    life = await stage.connected()
+    seen: list[Any] = []
+
+    async def look() -> None:
+        seen.extend(await stage.ledger(life))
+
+    stage.before_sending(TOKEN, look)
+    await stage.refresh(life)
+    (intent,) = seen
+    assert (intent.outcome, intent.started_at) == (None, stage.clock.now)
+    assert intent.lease_until == stage.clock.now + stage.deps.limits.lease
+    assert intent.generation == (await stage.row(life)).generation
+    assert (await stage.secrets(life)).refresh not in repr(intent)
+
+
+async def test_generations_only_grow_and_none_is_used_twice(stage: Any) -> None:
+    life = await stage.connected()
+    generations = [(await stage.row(life)).generation]
+    for trouble in (None, ("status", {"status": 503}), ("drop_before", {}), None):
+        if trouble:
+            await stage.fault("token", trouble[0], **trouble[1])
+        stage.clock.advance(minutes=1)
+        await stage.refresh(life)
+        generations.append((await stage.row(life)).generation)
+    claimed = [a.generation for a in await stage.ledger(life)] + [a.generation for a in await stage.ledger(life, "exchange")]
+    assert generations == sorted(generations)
+    assert len(set(claimed)) == len(claimed)
+    assert max(claimed) == generations[-1]
+
+
+async def test_the_life_of_a_token_counts_from_before_the_request(stage: Any) -> None:
+    life = await stage.connected()
+    started = stage.clock.now
+
+    async def slow() -> None:
+        stage.clock.advance(seconds=9)
+
+    stage.before_sending(TOKEN, slow)
+    result = await stage.refresh(life)
+    assert result.credential.issued_at == started
+    assert result.credential.expires_at == started + HOUR
+
+
+async def test_a_refresh_token_that_is_not_replaced_is_carried_forward(stage: Any) -> None:
+    life = await stage.connected()
+    old = await stage.secrets(life)
+    await stage.fault("token", "missing_refresh_token")
+    await stage.refresh(life)
+    new = await stage.secrets(life)
+    assert new.refresh == old.refresh
+    assert new.access != old.access
+    assert (await stage.refresh(life)).ending is Ending.CREDENTIALED
+
+
+@pytest.mark.parametrize("senseless", [None, -5, 0, "soon", True, [3600]])
+async def test_without_a_sensible_lifetime_the_declared_one_counts(stage: Any, senseless: Any) -> None:
+    life = await stage.connected()
+    body = {"access_token": "a" * 40, "refresh_token": "r" * 40, "token_type": "Bearer", "expires_in": senseless}
+    await stage.fault("token", "status", status=200, body=body)
+    result = await stage.refresh(life, stage.with_provider(token_lifetime=1800))
+    assert result.credential.expires_at == stage.clock.now + timedelta(seconds=1800)
+
+
+async def test_a_missing_lifetime_may_mean_for_ever(stage: Any) -> None:
+    life = await stage.connected()
+    await stage.fault("token", "missing_expires_in")
+    result = await stage.refresh(life, stage.with_provider(token_lifetime=None))
+    row = await stage.row(life)
+    assert (result.credential.expires_at, row.expires_at, row.next_due_at) == (None, None, None)
+
+
+async def test_a_newer_generation_in_the_row_is_success_without_a_call(stage: Any) -> None:
+    life = await stage.connected()
+    seen = await stage.row(life)
+    await stage.refresh(life)
+    asked = await stage.asked()
+    again = await _refresh_seen(stage, seen)
+    assert again.ending is Ending.CREDENTIALED
+    assert again.credential.generation == (await stage.row(life)).generation
+    assert await stage.asked() == asked
+
+
+async def _refresh_seen(stage: Any, seen: Any) -> Any:
+    from activities.messages import LifeIds, RefreshOrder
+    from activities.refresh import refresh
+
+    order = RefreshOrder(LifeIds("default", seen.kind, seen.provider_id, seen.id), seen.generation)
+    return await refresh(stage.deps, order)
+
+
+# --- the user's ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_withdrawn_grant_needs_the_user_and_says_so(stage: Any) -> None:
+    life = await stage.connected()
+    await stage.ask("POST", f"grants/{(await stage.grant())['id']}/revoke")
+
+    result = await stage.refresh(life)
+
+    row = await stage.row(life)
+    assert (result.ending, result.code) == (Ending.REFUSED, "grant_revoked")
+    assert (row.status, row.reason, row.revoked_at) == (Status.NEEDS_REAUTH, "grant_revoked", stage.clock.now)
+    assert (row.health, row.next_due_at) == ("ok", None)
+    assert (await stage.credential(life)).refused_at == stage.clock.now
+    assert (await stage.events(life))[-1] == "needs_reauth"
+    assert await stage.outcomes(life) == ["refused"]
+    assert (await stage.config()).held_until is None
+
+
+async def test_a_token_that_nobody_refused_is_served_on(stage: Any) -> None:
+    """A changed password ends refreshing; the access token lives out its time."""
+    life = await stage.connected()
+    await stage.ask("POST", "accounts/admin/change-password")
+    assert (await stage.refresh(life)).ending is Ending.REFUSED
+    assert (await stage.credential(life)).refused_at is None
+
+
+async def test_a_dead_grant_is_recorded_before_anything_else_is_asked(stage: Any) -> None:
+    """A worker that dies in the probe must not leave a refused token in doubt: it would read as a lost rotation."""
+    life = await stage.connected()
+    await stage.ask("POST", f"grants/{(await stage.grant())['id']}/revoke")
+
+    async def die() -> None:
+        raise ZeroDivisionError
+
+    stage.before_sending(f"/ex/jira/{life.site_id}/rest/api/3/myself", die)
+    with pytest.raises(ZeroDivisionError):
+        await stage.refresh(life)
+    row = await stage.row(life)
+    assert (row.status, row.reason) == (Status.NEEDS_REAUTH, "grant_revoked")
+
+
+async def test_a_dead_grant_is_not_asked_about_again(stage: Any) -> None:
+    life = await stage.connected()
+    await stage.ask("POST", "accounts/admin/change-password")
+    await stage.refresh(life)
+    asked = await stage.asked()
+    assert (await stage.refresh(life)).ending is Ending.RELOAD
+    assert await stage.asked() == asked
+
+
+async def test_without_a_refresh_token_a_credential_lives_until_it_expires(stage: Any) -> None:
+    life = await stage.life()
+    result = await stage.advance(life, await stage.come_back(life, scopes=["read:jira-user"]))
+    assert not result.credential.refreshable
+    expires_at = result.credential.expires_at
+
+    waiting = await stage.refresh(life)
+    assert (waiting.ending, waiting.not_before) == (Ending.WAITING, expires_at)
+    assert (await stage.row(life)).status == Status.ACTIVE
+
+    stage.clock.now = expires_at
+    ended = await stage.refresh(life)
+    row = await stage.row(life)
+    assert (ended.ending, row.status, row.reason) == (Ending.REFUSED, Status.NEEDS_REAUTH, "grant_expired")
+    assert row.revoked_at is None
+
+
+# --- the operator's -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "code"),
+    [(401, "access_denied", "client_refused"), (400, "invalid_scope", "request_refused")],
+)
+async def test_an_operators_failure_holds_the_config_and_blames_nobody(
+    stage: Any, status: int, error: str, code: str
+) -> None:
+    life = await stage.connected()
+    row, before = await stage.row(life), await stage.secrets(life)
+    await stage.fault("token", "status", status=status, body={"error": error})
+
+    result = await stage.refresh(life)
+
+    config, until = await stage.config(), stage.clock.now + stage.deps.limits.operator_hold
+    assert (result.ending, result.code, result.not_before) == (Ending.HELD, code, until)
+    assert (config.held_until, config.held_reason) == (until, code)
+    assert await stage.row(life) == row
+    assert await stage.outcomes(life) == ["operator"]
+    assert await stage.events(life) == ["created", "activated"]
+    await unchanged(stage, life, before)
+
+
+async def test_a_held_config_is_not_asked_until_the_hold_is_over_and_success_ends_it(stage: Any) -> None:
+    life = await stage.connected()
+    await stage.fault("token", "status", status=401, body={"error": "access_denied"})
+    await stage.refresh(life)
+    asked = await stage.asked()
+
+    assert (await stage.refresh(life)).ending is Ending.HELD
+    assert (await stage.asked(), len(await stage.ledger(life))) == (asked, 1)
+
+    stage.clock.advance(minutes=1, seconds=1)
+    assert (await stage.refresh(life)).ending is Ending.CREDENTIALED
+    assert (await stage.config()).held_until is None
+
+
+async def test_the_previous_client_secret_is_tried_once_when_the_new_one_is_refused(stage: Any) -> None:
+    """Changed with us, not yet with the provider."""
+    life = await stage.connected()
+    await change_secret(stage, "the-new-secret")
+    asked = await stage.asked()
+    assert (await stage.refresh(life)).ending is Ending.CREDENTIALED
+    assert await stage.asked() == asked + 2
+
+    await stage.ask("POST", "apps/authpipe-dev/rotate-secret", client_secret="a third one")
+    asked = await stage.asked()
+    assert (await stage.refresh(life)).code == "client_refused"
+    assert await stage.asked() == asked + 2
+
+
+async def test_the_previous_client_secret_is_not_tried_after_its_day(stage: Any) -> None:
+    life = await stage.connected()
+    await change_secret(stage, "the-new-secret")
+    stage.clock.advance(hours=24)
+    asked = await stage.asked()
+    assert (await stage.refresh(life)).code == "client_refused"
+    assert await stage.asked() == asked + 1
+
+
+@pytest.mark.parametrize(("status", "error"), [(503, None), (400, "invalid_request"), (403, "invalid_grant")])
+async def test_the_previous_client_secret_is_tried_on_no_other_answer(stage: Any, status: int, error: str) -> None:
+    life = await stage.connected()
+    await change_secret(stage, "the-new-secret")
+    await stage.fault("token", "status", status=status, body={"error": error} if error else None)
+    asked = await stage.asked()
+    assert (await stage.refresh(life)).ending is not Ending.CREDENTIALED
+    assert await stage.asked() == asked + 1
+
+
+async def change_secret(stage: Any, secret: str) -> None:
+    config = stage.configs["jira"]
+    await configs.change(
+        stage.deps.db, stage.deps.sealer, "default", config.id, stage.clock.now, client_secret=secret
+    )
+
+
+# --- the moment's -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "outcome"),
+    [
+        ({"kind": "status", "status": 503}, "server_error", None),
+        ({"kind": "drop_before"}, "no_answer", None),
+        ({"kind": "html"}, "unreadable_answer", None),
+        ({"kind": "truncated"}, "unreadable_answer", None),
+        ({"kind": "status", "status": 429}, "rate_limited", "not_handled"),
+        ({"kind": "html", "status": 403}, "unreadable_answer", "not_handled"),
+        ({"kind": "status", "status": 418, "body": {"error": "teapot"}}, "unknown_error", "not_handled"),
+    ],
+)
+async def test_a_moments_failure_degrades_and_goes_on_serving(
+    stage: Any, fault: dict[str, Any], code: str, outcome: str | None
+) -> None:
+    life = await stage.connected()
+    before = await stage.secrets(life)
+    await stage.fault("token", **fault)
+
+    result = await stage.refresh(life)
+
+    row = await stage.row(life)
+    assert (result.ending, result.code) == (Ending.STUMBLED, code)
+    assert (row.health, row.last_error, row.failures) == ("degraded", code, 1)
+    assert row.next_due_at > stage.clock.now
+    assert await stage.outcomes(life) == [outcome]
+    assert (await stage.events(life))[-1] == "degraded"
+    assert (await stage.config()).held_until is None
+    await unchanged(stage, life, before)
+
+
+async def test_nothing_is_in_doubt_when_nothing_was_sent(stage: Any) -> None:
+    import httpx
+
+    life = await stage.connected()
+
+    async def refuse() -> None:
+        raise httpx.ConnectError("refused")
+
+    stage.before_sending(TOKEN, refuse)
+    assert (await stage.refresh(life)).code == "unreachable"
+    assert await stage.outcomes(life) == ["not_sent"]
+
+
+async def test_retry_after_is_honoured(stage: Any) -> None:
+    life = await stage.connected()
+    await stage.fault("token", "status", status=429, headers={"Retry-After": "120"})
+    result = await stage.refresh(life)
+    assert result.not_before == stage.clock.now + timedelta(seconds=120)
+    assert (await stage.row(life)).next_due_at == result.not_before
+
+
+async def test_degraded_is_told_once_and_recovery_too(stage: Any) -> None:
+    life = await stage.connected()
+    await stage.fault("token", "status", status=429, times=2)
+    for _ in range(3):
+        stage.clock.advance(minutes=1)
+        await stage.refresh(life)
+    row = await stage.row(life)
+    assert (row.failures, row.health, row.last_error) == (0, "ok", "")
+    assert (await stage.events(life))[2:] == ["degraded", "recovered", "refreshed"]
+
+
+async def test_a_provider_that_does_not_answer_in_time_leaves_the_attempt_in_doubt(stage: Any) -> None:
+    from dataclasses import replace
+
+    life = await stage.connected()
+    await stage.fault("token", "delay", seconds=30)
+    deps = replace(stage.deps, limits=replace(stage.deps.limits, http=timedelta(milliseconds=50)))
+    assert (await stage.refresh(life, deps)).code == "no_answer"
+    assert await stage.outcomes(life) == [None]
+
+
+# --- whoever comes in between -------------------------------------------------------------------------------------
+
+
+async def test_a_late_refresh_never_overwrites_a_newer_consent(stage: Any) -> None:
+    life = await stage.connected()
+    stage.before_sending(TOKEN, lambda: consent_anew(stage, life))
+
+    result = await stage.refresh(life)
+
+    row, standing = await stage.row(life), await stage.credential(life)
+    assert result.ending is Ending.RELOAD
+    assert row.generation == standing.generation
+    assert await stage.outcomes(life) == ["superseded"]
+    assert (await stage.events(life))[-1] == "activated"
+    assert (await stage.refresh(life)).ending is Ending.CREDENTIALED
+
+
+async def consent_anew(stage: Any, life: Any) -> None:
+    session = await stage.come_back(life)
+    assert (await stage.advance(life, session)).credential is not None
+
+
+@pytest.mark.parametrize(
+    "fault", [{"kind": "status", "status": 403, "body": {"error": "invalid_grant"}}, {"kind": "status", "status": 503}]
+)
+async def test_a_late_failure_never_marks_a_newer_consent(stage: Any, fault: dict[str, Any]) -> None:
+    life = await stage.connected()
+
+    async def consent_then_fail() -> None:
+        await consent_anew(stage, life)
+        await stage.fault("token", **fault)
+
+    stage.before_sending(TOKEN, consent_then_fail)
+    await stage.refresh(life)
+    row = await stage.row(life)
+    assert (row.status, row.health, row.failures) == (Status.ACTIVE, "ok", 0)
+    assert (await stage.credential(life)).refused_at is None
+
+
+async def test_a_tombstoned_life_is_not_refreshed(stage: Any) -> None:
+    life = await stage.connected()
+    await stage.entomb(life)
+    asked = await stage.asked()
+    assert (await stage.refresh(life)).ending is Ending.RELOAD
+    assert (await stage.asked(), await stage.ledger(life)) == (asked, [])
+
+
+async def test_what_a_refresh_brings_after_the_tombstone_is_kept_for_the_revocation_alone(stage: Any) -> None:
+    life = await stage.connected()
+    stage.before_sending(TOKEN, lambda: stage.entomb(life))
+    assert (await stage.refresh(life)).ending is Ending.RELOAD
+    assert (await stage.known("refresh", (await stage.secrets(life)).refresh))["current"]
+    assert "refreshed" not in await stage.events(life)
+
+
+@pytest.mark.parametrize(
+    "fault", [{"kind": "status", "status": 403, "body": {"error": "invalid_grant"}}, {"kind": "status", "status": 503}]
+)
+async def test_a_failure_after_the_tombstone_leaves_the_deletion_due(stage: Any, fault: dict[str, Any]) -> None:
+    """`next_due_at` of a tombstoned row is how an unfinished deletion is found again."""
+    life = await stage.connected()
+    await stage.fault("token", **fault)
+    stage.before_sending(TOKEN, lambda: stage.entomb(life))
+    assert (await stage.refresh(life)).ending in (Ending.RELOAD, Ending.STUMBLED)
+    row = await stage.row(life)
+    assert (row.status, row.health, row.next_due_at) == (Status.ACTIVE, "ok", stage.clock.now)
+    assert await stage.events(life) == ["created", "activated"]
+
+
+async def test_a_stumble_does_not_degrade_a_life_that_needs_the_user(stage: Any) -> None:
+    life = await stage.connected()
+    await stage.fault("token", "status", status=503)
+    marked = {"status": Status.NEEDS_REAUTH, "reason": "grant_revoked", "next_due_at": None}
+    stage.before_sending(TOKEN, lambda: stage.set_life(life, **marked))
+    await stage.refresh(life)
+    row = await stage.row(life)
+    assert (row.status, row.health, row.next_due_at) == (Status.NEEDS_REAUTH, "ok", None)
+
+
+async def test_a_user_connection_is_refreshed_like_an_installation(stage: Any) -> None:
+    installation = await stage.connected()
+    connection = await stage.connected(Kind.CONNECTION, installation_id=installation.id)
+    assert (await stage.refresh(connection)).ending is Ending.CREDENTIALED
+    assert (await stage.events(connection))[-1] == "refreshed"
+    assert (await stage.row(installation)).revision == installation.revision

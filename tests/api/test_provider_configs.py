@@ -1,0 +1,202 @@
+from typing import Any
+
+import httpx
+import pytest
+from sqlmodel import select
+
+from domain.life import Kind, Status
+from vault import configs
+from vault.tables import Life
+
+SECRET = "canary-client-secret"
+NEW = {
+    "provider_id": "jira",
+    "client_id": "client",
+    "client_secret": SECRET,
+    "oauth_redirect_url": "https://app.example.com/oauth/callback",
+    "attachment": "user",
+    "enabled": True,
+}
+
+
+async def test_a_new_config_answers_without_its_secret(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/api/provider-configs", json=NEW | {"signing_key": "canary-signing-key"})
+    assert answer.status_code == 201
+    assert "canary" not in answer.text
+    body = answer.json()
+    assert body.pop("id").startswith("cfg_")
+    assert body == {
+        "provider_id": "jira",
+        "client_id": "client",
+        "oauth_redirect_url": "https://app.example.com/oauth/callback",
+        "attachment": "user",
+        "enabled": True,
+        "verify_user": False,
+        "trust_publishable_sessions": False,
+        "revision": 1,
+        "created_at": "2026-03-01T12:00:00Z",
+        "updated_at": "2026-03-01T12:00:00Z",
+    }
+
+
+async def test_a_config_is_found_again_with_all_it_was_given(client: httpx.AsyncClient) -> None:
+    extra = {
+        "scopes": ["read:jira-work"],
+        "bot_scopes": ["write:jira-work"],
+        "allowed_redirect_urls": ["http://localhost:3000/done"],
+        "verify_user": True,
+        "trust_publishable_sessions": True,
+    }
+    made = (await client.post("/api/provider-configs", json=NEW | extra)).json()
+    found = (await client.get(f"/api/provider-configs/{made['id']}")).json()
+    assert found == made
+    assert {name: found[name] for name in extra} == extra
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "code", "said"),
+    [
+        ({"provider_id": "nope"}, 404, "provider_unknown", "nope"),
+        ({"scopes": ["read:jira-wrk"]}, 422, "invalid_scope", "'read:jira-work'"),
+        ({"bot_scopes": ["manage:jira-webhook"]}, 422, "invalid_scope", "nearest"),
+        ({"oauth_redirect_url": "http://app.example.com/cb"}, 422, "bad_request", "must begin with https://"),
+        ({"oauth_redirect_url": "/oauth/callback"}, 422, "bad_request", "full URL"),
+        ({"oauth_redirect_url": "https://a.example/cb#x"}, 422, "bad_request", "fragment"),
+        ({"oauth_redirect_url": "https://u:p@a.example/cb"}, 422, "bad_request", "without user"),
+        ({"oauth_redirect_url": "https://[::1"}, 422, "bad_request", "oauth_redirect_url"),
+        ({"oauth_redirect_url": "https://a.example:99999/"}, 422, "bad_request", "oauth_redirect_url"),
+        ({"allowed_redirect_urls": ["javascript:alert(1)"]}, 422, "bad_request", "allowed_redirect_urls"),
+        ({"client_secret": "canary\nsecret"}, 422, "bad_request", "printable ASCII"),
+        ({"client_secret": ""}, 422, "bad_request", "client_secret"),
+        ({"attachment": "team"}, 422, "bad_request", "attachment"),
+        ({"unknown": 1}, 422, "bad_request", "unknown"),
+    ],
+)
+async def test_what_no_config_can_have_is_refused(
+    client: httpx.AsyncClient, change: dict[str, Any], status: int, code: str, said: str
+) -> None:
+    answer = await client.post("/api/provider-configs", json=NEW | change)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert said in answer.json()["detail"]
+    assert "canary" not in answer.text
+
+
+@pytest.mark.parametrize("development", [False])
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"oauth_redirect_url": "http://localhost:8080/oauth/callback"}, "bad_request"),
+        ({"trust_publishable_sessions": True}, "trust_refused"),
+    ],
+)
+async def test_production_refuses_what_only_development_may(
+    client: httpx.AsyncClient, change: dict[str, Any], code: str
+) -> None:
+    answer = await client.post("/api/provider-configs", json=NEW | change)
+    assert (answer.status_code, answer.json()["code"]) == (422, code)
+
+
+async def test_only_what_is_sent_changes(client: httpx.AsyncClient, new_config: Any) -> None:
+    config = await new_config(scopes=["read:jira-work"], verify_user=True)
+    body = {"enabled": False, "client_id": None, "bot_scopes": ["write:jira-work"]}
+    changed = (await client.patch(f"/api/provider-configs/{config.id}", json=body)).json()
+    assert (changed["enabled"], changed["client_id"], changed["scopes"], changed["verify_user"], changed["revision"]) == (
+        False,
+        "client",
+        ["read:jira-work"],
+        True,
+        2,
+    )
+
+
+async def test_null_takes_a_list_back_to_its_default(client: httpx.AsyncClient, new_config: Any) -> None:
+    config = await new_config(scopes=["read:jira-work"], bot_scopes=["write:jira-work"])
+    changed = (await client.patch(f"/api/provider-configs/{config.id}", json={"scopes": None})).json()
+    assert "scopes" not in changed
+    assert changed["bot_scopes"] == ["write:jira-work"]
+
+
+async def test_a_new_client_secret_is_stored_and_never_shown(
+    client: httpx.AsyncClient, new_config: Any, db: Any, sealer: Any, clock: Any
+) -> None:
+    config = await new_config()
+    answer = await client.patch(f"/api/provider-configs/{config.id}", json={"client_secret": "canary-next"})
+    assert (answer.status_code, "canary" in answer.text) == (200, False)
+    assert await configs.client_secrets(db, sealer, config.id, clock()) == ["canary-next", SECRET]
+
+
+async def test_a_change_of_an_older_revision_is_refused(client: httpx.AsyncClient, new_config: Any) -> None:
+    config = await new_config()
+    path = f"/api/provider-configs/{config.id}"
+    assert (await client.patch(path, json={"enabled": False, "revision": 1})).status_code == 200
+    late = await client.patch(path, json={"enabled": True, "revision": 1})
+    assert (late.status_code, late.json()["code"]) == (409, "config_changed")
+    assert (await client.get(path)).json()["enabled"] is False
+
+
+async def test_the_client_id_stays_while_living_rows_use_it(
+    client: httpx.AsyncClient, new_config: Any, new_life: Any
+) -> None:
+    config = await new_config()
+    await new_life(config_id=config.id)
+    answer = await client.patch(f"/api/provider-configs/{config.id}", json={"client_id": "other"})
+    assert (answer.status_code, answer.json()["code"]) == (409, "config_in_use")
+
+
+async def test_a_config_in_use_is_not_deleted(client: httpx.AsyncClient, new_config: Any, new_life: Any) -> None:
+    config = await new_config()
+    await new_life(config_id=config.id)
+    answer = await client.delete(f"/api/provider-configs/{config.id}")
+    assert (answer.status_code, answer.json()["code"]) == (409, "config_in_use")
+    assert (await client.get(f"/api/provider-configs/{config.id}")).status_code == 200
+
+
+async def test_cascade_deletes_every_life_of_a_config_first(
+    client: httpx.AsyncClient, new_config: Any, new_life: Any, lives: Any, db: Any
+) -> None:
+    config, other = await new_config(), await new_config(client_id="other")
+    home = await new_life(Kind.INSTALLATION, config.id, site_id="site-1")
+    inside = await new_life(config_id=config.id, installation_id=home.id)
+    pending = await new_life(config_id=config.id, status=Status.PENDING, connected_at=None, generation=0)
+    untouched = await new_life(config_id=other.id)
+    assert (await client.delete(f"/api/provider-configs/{config.id}?cascade=true")).status_code == 204
+    assert sorted(lives.told) == sorted(("delete", life.id) for life in (home, inside, pending))
+    async with db.reading() as tx:
+        assert [life.id for life in await tx.exec(select(Life).where(Life.deleted_at == None))] == [untouched.id]  # noqa: E711
+    assert (await client.get(f"/api/provider-configs/{config.id}")).status_code == 404
+
+
+async def test_cascade_needs_no_temporal(
+    client: httpx.AsyncClient, new_config: Any, new_life: Any, lives: Any
+) -> None:
+    config = await new_config()
+    life = await new_life(config_id=config.id)
+    lives.away = True
+    assert (await client.delete(f"/api/provider-configs/{config.id}?cascade=true")).status_code == 204
+    assert (await client.get(f"/api/connections/{life.id}")).json()["status"] == "revoked"
+
+
+@pytest.mark.parametrize("config_id", ["theirs", "cfg_unknown", "%00", "x" * 200, "é"])
+@pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
+async def test_an_unknown_or_foreign_config_is_not_there(
+    client: httpx.AsyncClient, stranger: httpx.AsyncClient, method: str, config_id: str
+) -> None:
+    theirs = (await stranger.post("/api/provider-configs", json=NEW)).json()["id"]
+    path = f"/api/provider-configs/{config_id.replace('theirs', theirs)}"
+    answer = await client.request(method, path, json={} if method == "PATCH" else None)
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert (await stranger.get(f"/api/provider-configs/{theirs}")).status_code == 200
+
+
+async def test_a_search_shows_the_workspaces_own_configs(
+    client: httpx.AsyncClient, stranger: httpx.AsyncClient, clock: Any
+) -> None:
+    for name in ("first", "second"):
+        await client.post("/api/provider-configs", json=NEW | {"client_id": name})
+        clock.advance(seconds=1)
+    await stranger.post("/api/provider-configs", json=NEW)
+    found = (await client.post("/api/provider-configs/search", json={})).json()
+    assert [c["client_id"] for c in found["data"]] == ["second", "first"]
+    assert (found["has_more"], found["limit"], "canary" in str(found)) == (False, 50, False)
+    enabled = {"filter": {"enabled": {"eq": False}}}
+    assert (await client.post("/api/provider-configs/search", json=enabled)).json()["data"] == []
