@@ -209,8 +209,9 @@ def _loaded(state: LifeState, fact: Loaded, now: datetime) -> LifeState:
         returned=[s for s in dict.fromkeys([*state.returned, *fact.returned]) if s in open_],
         held_until=fact.held_until,
         held_reason=fact.held_reason,
-        # What was signalled while the row was being read may be newer than what was read: it is kept.
+        # A tombstone signalled while the row was being read may be newer than what was read.
         deleting=state.deleting or fact.deleting,
+        reload=False,
     )
     if fact.credential is None or fact.credential.generation == state.generation:
         return loaded

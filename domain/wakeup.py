@@ -69,7 +69,12 @@ def _refresh(state: LifeState, now: datetime) -> list[Wakeup]:
 
 
 def is_open(state: LifeState, session_id: str) -> bool:
-    """Whether an attempt still moves by itself; one that waits for a person does not."""
+    """Whether an attempt still moves by itself; one that waits for a person does not.
+
+    Nothing is known to have come to rest while the row has to be read again.
+    """
+    if state.reload:
+        return True
     waiting = {AttemptState.AWAITING_SELECTION, AttemptState.PENDING_VERIFICATION}
     attempt = next((a for a in state.attempts if a.session_id == session_id), None)
     return session_id in state.returned or (attempt is not None and attempt.state not in waiting)

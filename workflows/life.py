@@ -7,7 +7,7 @@ history to `tests/histories/`.
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
@@ -61,6 +61,7 @@ class ConnectionLife:
         self.refreshes = 0
         self.refreshes_allowed = REFRESHES_PER_RUN + workflow.random().randint(-REFRESHES_SPREAD, REFRESHES_SPREAD)
         self.draining = False
+        self.woken = False
 
     @workflow.run
     async def run(self, start: LifeStart) -> None:
@@ -90,7 +91,7 @@ class ConnectionLife:
     @workflow.signal
     def wake(self) -> None:
         """Something about this life changed in the vault; read the row again."""
-        self.state = replace(self.state, reload=True)
+        self._read_again()
 
     @workflow.update
     async def settled(self, session: SessionRef) -> Settlement:
@@ -106,10 +107,11 @@ class ConnectionLife:
     @workflow.update
     async def ensure_fresh(self, request: EnsureFresh) -> Freshness:
         """Refresh now unless a newer generation than the one seen is there already."""
-        seen = request.generation_seen
+        seen, until = request.generation_seen, workflow.now() + ANSWER_WITHIN
+        await self._reaches(lambda: not self.state.reload, until)
         if self.state.generation <= seen and self.state.status is Status.ACTIVE:
             self.state = replace(self.state, refresh_wanted=True)
-            await self._within(lambda: self.state.generation > seen or not self.state.refresh_wanted)
+            await self._reaches(lambda: self.state.generation > seen or not self.state.refresh_wanted, until)
         pending = self.state.generation <= seen and self.state.status is Status.ACTIVE
         return Freshness(self.state.generation, pending=pending)
 
@@ -134,17 +136,27 @@ class ConnectionLife:
     def _expect(self, session_id: str) -> None:
         if session_id not in self.state.returned:
             self.state = replace(self.state, returned=[*self.state.returned, session_id])
+        else:
+            # The activity under way may have read the row before this was written into it.
+            self._read_again()
+
+    def _read_again(self) -> None:
+        self.woken = True
+        self.state = replace(self.state, reload=True)
 
     async def _settlement(self, session: SessionRef) -> Settlement:
-        await self._within(lambda: not is_open(self.state, session.session_id))
+        until = workflow.now() + ANSWER_WITHIN
+        await self._reaches(lambda: not is_open(self.state, session.session_id), until)
         return Settlement(settled=not is_open(self.state, session.session_id))
 
-    async def _within(self, reached: Callable[[], bool]) -> None:
+    async def _reaches(self, fact: Callable[[], bool], until: datetime) -> None:
         """Wait for a fact, but never past what a caller is promised, and never in the way of continue-as-new."""
+        if fact():
+            return
         try:
             await workflow.wait_condition(
-                lambda: reached() or self.draining or self.state.status is Status.REVOKED,
-                timeout=ANSWER_WITHIN,
+                lambda: fact() or self.draining or self.state.status is Status.REVOKED,
+                timeout=until - workflow.now(),
                 timeout_summary="answer the caller",
             )
         except TimeoutError:
@@ -182,7 +194,7 @@ class ConnectionLife:
                 pass
 
     async def _load(self) -> None:
-        self.state = replace(self.state, reload=False)
+        self.woken = False
         try:
             loaded = await workflow.execute_activity_method(
                 LifeActivities.load,
@@ -193,9 +205,10 @@ class ConnectionLife:
             )
         except ActivityError as error:
             self._raise_if_cancelled(error)
-            self.state = replace(self.state, reload=True)
         else:
             self._learn(replace(loaded, jitter=workflow.random().random()))
+            # What woke us while the row was being read may be newer than what was read.
+            self.state = replace(self.state, reload=self.woken)
 
     async def _refresh(self) -> None:
         self.refreshes += 1

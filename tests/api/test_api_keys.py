@@ -19,7 +19,10 @@ async def test_a_listed_key_has_id_name_role_and_time(client: httpx.AsyncClient)
 
 async def test_a_publishable_key_may_not_touch_keys(client_with: Any, new_key: Any) -> None:
     page = client_with(await new_key(role="publishable"))
-    for answer in (await page.get("/api/api-keys"), await page.post("/api/api-keys", json={"name": "x", "role": "secret"})):
+    for answer in (
+        await page.get("/api/api-keys"),
+        await page.post("/api/api-keys", json={"name": "x", "role": "secret"}),
+    ):
         assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
 
 

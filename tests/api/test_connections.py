@@ -11,7 +11,11 @@ from workflows.messages import LifeView
 
 async def test_a_connection_is_shown_as_it_was_recorded(client: httpx.AsyncClient, new_life: Any) -> None:
     life = await new_life(
-        installation_id="inst_1", site_id="site-1", site_name="Acme", granted_scopes=["offline_access"], last_error="http_503"
+        installation_id="inst_1",
+        site_id="site-1",
+        site_name="Acme",
+        granted_scopes=["offline_access"],
+        last_error="http_503",
     )
     answer = await client.get(f"/api/connections/{life.id}")
     assert answer.json() == {
@@ -39,7 +43,9 @@ async def test_a_connection_is_shown_as_it_was_recorded(client: httpx.AsyncClien
     }
 
 
-async def test_a_running_workflow_has_the_word(client: httpx.AsyncClient, new_life: Any, lives: Any, clock: Any) -> None:
+async def test_a_running_workflow_has_the_word(
+    client: httpx.AsyncClient, new_life: Any, lives: Any, clock: Any
+) -> None:
     life = await new_life()
     lives.views[life.id] = LifeView(
         status="active",
@@ -65,10 +71,16 @@ async def test_a_workflow_that_has_not_caught_up_is_not_believed(
     assert (body["status"], body["live"]) == ("active", False)
 
 
-async def test_what_the_provider_withdrew_is_shown_with_its_reason(client: httpx.AsyncClient, new_life: Any, now: Any) -> None:
+async def test_what_the_provider_withdrew_is_shown_with_its_reason(
+    client: httpx.AsyncClient, new_life: Any, now: Any
+) -> None:
     life = await new_life(status=Status.NEEDS_REAUTH, reason="grant_revoked", revoked_at=now)
     body = (await client.get(f"/api/connections/{life.id}")).json()
-    assert (body["status"], body["reason"], body["revoked_at"]) == ("needs_reauth", "grant_revoked", "2026-03-01T12:00:00Z")
+    assert (body["status"], body["reason"], body["revoked_at"]) == (
+        "needs_reauth",
+        "grant_revoked",
+        "2026-03-01T12:00:00Z",
+    )
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
@@ -82,7 +94,9 @@ async def test_what_is_not_the_callers_connection_is_not_there(
         answer = await client.request(method, f"/api/connections/{life_id}")
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found"), life_id
     async with db.reading() as tx:
-        assert [(await tx.get(Life, life.id)).deleted_at for life in (foreign, never_active, installation)] == [None] * 3
+        assert [(await tx.get(Life, life.id)).deleted_at for life in (foreign, never_active, installation)] == [
+            None
+        ] * 3
 
 
 # --- refresh now -----------------------------------------------------------------------------------------------------
@@ -163,7 +177,9 @@ async def test_a_grant_that_dies_while_it_is_refreshed_is_said_to_be_dead(
 # --- deleting --------------------------------------------------------------------------------------------------------
 
 
-async def test_deleting_stops_serving_and_tells_the_workflow(client: httpx.AsyncClient, new_life: Any, lives: Any) -> None:
+async def test_deleting_stops_serving_and_tells_the_workflow(
+    client: httpx.AsyncClient, new_life: Any, lives: Any
+) -> None:
     life = await new_life()
     answer = await client.delete(f"/api/connections/{life.id}")
     assert (answer.status_code, answer.headers["authpipe-upstream"], answer.content) == (204, "pending", b"")
@@ -174,7 +190,9 @@ async def test_deleting_stops_serving_and_tells_the_workflow(client: httpx.Async
     assert (await client.post(f"/api/connections/{life.id}")).json()["code"] == "not_connected"
 
 
-async def test_a_deletion_stands_without_temporal(client: httpx.AsyncClient, new_life: Any, lives: Any, db: Any) -> None:
+async def test_a_deletion_stands_without_temporal(
+    client: httpx.AsyncClient, new_life: Any, lives: Any, db: Any
+) -> None:
     life = await new_life()
     lives.away = True
     assert (await client.delete(f"/api/connections/{life.id}")).status_code == 204

@@ -4,8 +4,8 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from vault.keys import KeyRing, Keys
 from vault.key_store import SqlKeyStore
+from vault.keys import KeyRing, Keys
 
 ALL_WELL = {"database": "ok", "migrations": "ok", "keys": "ok", "temporal": "ok"}
 

@@ -15,13 +15,17 @@ async def test_an_installation_is_shown_with_its_site(client: httpx.AsyncClient,
     assert "missing_scopes" not in body
 
 
-async def test_an_installation_without_a_site_has_an_empty_provider_id(client: httpx.AsyncClient, new_life: Any) -> None:
+async def test_an_installation_without_a_site_has_an_empty_provider_id(
+    client: httpx.AsyncClient, new_life: Any
+) -> None:
     body = (await client.get(f"/api/installations/{(await new_life(Kind.INSTALLATION)).id}")).json()
     assert body["provider_installation_id"] == ""
     assert "site" not in body
 
 
-async def test_deleting_an_installation_ends_its_connections(client: httpx.AsyncClient, new_life: Any, lives: Any) -> None:
+async def test_deleting_an_installation_ends_its_connections(
+    client: httpx.AsyncClient, new_life: Any, lives: Any
+) -> None:
     home, other = await new_life(Kind.INSTALLATION), await new_life(Kind.INSTALLATION)
     inside = [await new_life(installation_id=home.id) for _ in range(2)]
     outside = await new_life(installation_id=other.id)
@@ -33,7 +37,9 @@ async def test_deleting_an_installation_ends_its_connections(client: httpx.Async
     assert sorted(lives.told) == sorted(("delete", life.id) for life in (home, *inside))
 
 
-async def test_an_installation_is_refreshed_now(client: httpx.AsyncClient, new_life: Any, refreshes: Any, clock: Any) -> None:
+async def test_an_installation_is_refreshed_now(
+    client: httpx.AsyncClient, new_life: Any, refreshes: Any, clock: Any
+) -> None:
     life: Life = await new_life(Kind.INSTALLATION)
     clock.advance(minutes=10)
     assert (await client.post(f"/api/installations/{life.id}")).json()["refreshed"] is True

@@ -100,7 +100,13 @@ async def test_only_what_is_sent_changes(client: httpx.AsyncClient, new_config: 
     config = await new_config(scopes=["read:jira-work"], verify_user=True)
     body = {"enabled": False, "client_id": None, "bot_scopes": ["write:jira-work"]}
     changed = (await client.patch(f"/api/provider-configs/{config.id}", json=body)).json()
-    assert (changed["enabled"], changed["client_id"], changed["scopes"], changed["verify_user"], changed["revision"]) == (
+    assert (
+        changed["enabled"],
+        changed["client_id"],
+        changed["scopes"],
+        changed["verify_user"],
+        changed["revision"],
+    ) == (
         False,
         "client",
         ["read:jira-work"],
@@ -166,9 +172,7 @@ async def test_cascade_deletes_every_life_of_a_config_first(
     assert (await client.get(f"/api/provider-configs/{config.id}")).status_code == 404
 
 
-async def test_cascade_needs_no_temporal(
-    client: httpx.AsyncClient, new_config: Any, new_life: Any, lives: Any
-) -> None:
+async def test_cascade_needs_no_temporal(client: httpx.AsyncClient, new_config: Any, new_life: Any, lives: Any) -> None:
     config = await new_config()
     life = await new_life(config_id=config.id)
     lives.away = True

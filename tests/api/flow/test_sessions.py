@@ -1,0 +1,578 @@
+"""Opening a session, its outcome, the choice of a site, and the confirmation afterwards."""
+
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from vault.tables import AuthSession, Life, SessionToken
+
+FAR = {"provider": "jira", "tenant_id": "acme", "redirect_url": "http://localhost:8080/done"}
+
+
+def refused(answer: httpx.Response) -> tuple[int, str]:
+    assert answer.headers["content-type"] == "application/problem+json", answer.text
+    return answer.status_code, answer.json()["code"]
+
+
+# --- opening -----------------------------------------------------------------------------------------------------
+
+
+async def test_an_opened_session_hands_out_our_own_link_and_wakes_its_life(
+    client: httpx.AsyncClient, config: Any, opening: Any, engine: Any, rows: Any
+) -> None:
+    answer = await client.post("/oauth/installs", json=opening(user_id="ann"))
+    assert answer.status_code == 201
+    body = answer.json()
+    assert body["authorization_url"] == f"http://localhost:8080/oauth/visit/{body['session_id']}"
+    assert body["expires_at"] == "2026-03-01T12:15:00Z"
+    (life,) = await rows(Life)
+    assert (life.status, life.kind, life.tenant_id, life.user_id) == ("pending", "installation", "acme", "")
+    assert engine.calls == [("wake", life.id)]
+
+
+async def test_two_sessions_for_the_same_key_share_one_life(config: Any, opened: Any, rows: Any) -> None:
+    assert (await opened())["session_id"] != (await opened())["session_id"]
+    await opened(label="second")
+    assert [life.label for life in await rows(Life)] == ["default", "second"]
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "code"),
+    [
+        ({"provider": "nowhere"}, 404, "provider_unknown"),
+        ({"provider_config_id": "cfg_unknown"}, 404, "not_found"),
+        ({"permissions": ["read:jira-wrok"]}, 422, "invalid_scope"),
+        ({"redirect_url": "https://evil.example/"}, 422, "redirect_url_not_allowed"),
+        ({"redirect_url": None}, 422, "bad_request"),
+        ({"tenant_id": ""}, 422, "bad_request"),
+        ({"tenant_id": "a" * 129}, 422, "bad_request"),
+        ({"tenant_id": "a\u0000b"}, 422, "bad_request"),
+        ({"tenant_id": "a\nb"}, 422, "bad_request"),
+        ({"tenant_id": "a\u202eb"}, 422, "bad_request"),
+        ({"tenant_id": 7}, 422, "bad_request"),
+        ({"permissions": ["x"] * 101}, 422, "bad_request"),
+        ({"permissions": "read:jira-work"}, 422, "bad_request"),
+        ({"redirect_url": "http://localhost:8080/" + "a" * 2048}, 422, "bad_request"),
+        ({"tenantid": "typo"}, 422, "bad_request"),
+    ],
+)
+async def test_a_bad_opening_is_refused_and_leaves_nothing(
+    client: httpx.AsyncClient, config: Any, opening: Any, rows: Any, change: dict[str, Any], status: int, code: str
+) -> None:
+    assert refused(await client.post("/oauth/installs", json=opening(**change))) == (status, code)
+    assert await rows(AuthSession) == []
+    assert await rows(Life) == []
+
+
+async def test_an_unknown_scope_is_answered_with_the_nearest_known_one(
+    client: httpx.AsyncClient, config: Any, opening: Any
+) -> None:
+    answer = await client.post("/oauth/installs", json=opening(permissions=["read:jira-wrok"]))
+    assert "'read:jira-work'" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"not json",
+        b"null",
+        b"[]",
+        b'"text"',
+        b"\xff\xfe",
+        b"[" * 20_000,
+        b'{"tenant_id": ' + b"9" * 5000 + b"}",
+        b'{"tenant_id": "\\ud800", "provider": "jira", "redirect_url": "http://localhost:8080/"}',
+        b'{"\\ud800": 1}',
+        b'{"tenant_id": NaN}',
+        b'{"tenant_id": 1e999}',
+    ],
+)
+@pytest.mark.parametrize("path", ["/oauth/installs", "/oauth/sessions", "/oauth/session-tokens", "/api/credentials"])
+async def test_what_is_no_usable_json_gets_a_problem(client: httpx.AsyncClient, path: str, content: bytes) -> None:
+    answer = await client.post(path, content=content, headers={"content-type": "application/json"})
+    status, code = refused(answer)
+    assert (status, code) in ((400, "malformed_json"), (422, "bad_request"))
+
+
+async def test_an_unknown_field_is_named_but_not_repeated_at_length(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/oauth/installs", json={"x" * 50_000: 1})
+    assert refused(answer) == (422, "bad_request")
+    assert len(answer.content) < 4000
+
+
+async def test_a_disabled_config_opens_nothing(
+    client: httpx.AsyncClient, app_config: Any, opening: Any, rows: Any
+) -> None:
+    await app_config(enabled=False)
+    assert refused(await client.post("/oauth/installs", json=opening())) == (409, "config_disabled")
+
+
+async def test_without_a_config_there_is_nothing_to_open(client: httpx.AsyncClient, opening: Any) -> None:
+    assert refused(await client.post("/oauth/installs", json=opening())) == (409, "config_missing")
+
+
+async def test_several_enabled_configs_are_a_choice_for_the_caller(
+    client: httpx.AsyncClient, app_config: Any, opening: Any
+) -> None:
+    one, two = await app_config(), await app_config()
+    await app_config(enabled=False)
+    answer = await client.post("/oauth/installs", json=opening())
+    assert refused(answer) == (409, "ambiguous")
+    assert {c["provider_config_id"] for c in answer.json()["candidates"]} == {one.id, two.id}
+    assert (await client.post("/oauth/installs", json=opening(provider_config_id=two.id))).status_code == 201
+
+
+async def test_another_workspaces_config_and_installation_are_not_there(
+    stranger: httpx.AsyncClient, client: httpx.AsyncClient, installation: str, config: Any, app_config: Any, opening: Any
+) -> None:
+    named = opening(provider_config_id=config.id)
+    assert refused(await stranger.post("/oauth/installs", json=named)) == (404, "not_found")
+    theirs = await app_config(workspace="another")
+    wish = opening(provider_config_id=theirs.id, user_id="ann", installation_id=installation)
+    assert refused(await stranger.post("/oauth/sessions", json=wish)) == (404, "not_found")
+
+
+async def test_a_user_connection_needs_an_active_installation(
+    client: httpx.AsyncClient, config: Any, opening: Any, rows: Any
+) -> None:
+    answer = await client.post("/oauth/sessions", json=opening(user_id="ann"))
+    assert refused(answer) == (409, "installation_required")
+    assert await rows(AuthSession) == []
+
+
+async def test_a_config_attached_to_users_needs_one(client: httpx.AsyncClient, installation: str, opening: Any) -> None:
+    assert refused(await client.post("/oauth/sessions", json=opening())) == (422, "user_required")
+
+
+async def test_a_tenant_config_needs_no_user(client: httpx.AsyncClient, app_config: Any, opening: Any) -> None:
+    await app_config(provider_id="plain", attachment="tenant")
+    wish = opening(provider="plain")
+    assert refused(await client.post("/oauth/sessions", json=wish)) == (409, "installation_required")
+
+
+async def test_several_installations_are_never_guessed_among(
+    client: httpx.AsyncClient, page: httpx.AsyncClient, config: Any, opened: Any, browser: Any, opening: Any
+) -> None:
+    one = await browser.walk((await opened())["authorization_url"])
+    two = await browser.walk((await opened(label="2"))["authorization_url"], sites=["Acme Support"])
+    answer = await client.post("/oauth/sessions", json=opening(user_id="ann"))
+    assert refused(answer) == (409, "ambiguous")
+    candidates = {c["installation_id"]: c["site"] for c in answer.json()["candidates"]}
+    assert candidates == {one["installation_id"]: "Acme Engineering", two["installation_id"]: "Acme Support"}
+    named = opening(user_id="ann", installation_id=two["installation_id"])
+    assert (await client.post("/oauth/sessions", json=named)).status_code == 201
+    # A publishable key stands in everyone's page: it must not learn which sites some tenant has.
+    asked = await page.post("/oauth/sessions", json=opening(user_id="ann"))
+    assert refused(asked) == (409, "ambiguous")
+    assert "candidates" not in asked.json()
+
+
+async def test_with_the_engine_away_no_session_is_left_behind(
+    client: httpx.AsyncClient, config: Any, opening: Any, engine: Any, rows: Any
+) -> None:
+    engine.away = True
+    answer = await client.post("/oauth/installs", json=opening())
+    assert refused(answer) == (503, "temporal_unavailable")
+    assert answer.headers["retry-after"] == "2"
+    assert await rows(AuthSession) == []
+
+
+async def test_with_the_engine_away_a_session_token_stays_unspent(
+    client: httpx.AsyncClient, client_with: Any, config: Any, opening: Any, engine: Any, rows: Any
+) -> None:
+    minted = await client.post(
+        "/oauth/session-tokens", json={"provider": "jira", "tenant_id": "acme", "kind": "installation"}
+    )
+    element = client_with(minted.json()["token"])
+    engine.away = True
+    assert refused(await element.post("/oauth/installs", json=opening())) == (503, "temporal_unavailable")
+    (token,) = await rows(SessionToken)
+    assert (token.used_at, token.session_id) == (None, "")
+    engine.away = False
+    assert (await element.post("/oauth/installs", json=opening())).status_code == 201
+
+
+# --- redirect URLs -----------------------------------------------------------------------------------------------
+
+NASTY = [
+    "https://app.example.com@evil.example/",
+    "https://user:pw@app.example.com/",
+    "https://@app.example.com/",
+    "https://app.example.com\\@evil.example/",
+    "https://evil.example\\@app.example.com/",
+    "https:\\\\app.example.com/",
+    "//app.example.com/done",
+    "///app.example.com/done",
+    "https:app.example.com/done",
+    "/done",
+    "done",
+    "javascript:alert(1)//app.example.com",
+    "javascript://app.example.com/%0aalert(1)",
+    "data:text/html,x",
+    "http://app.example.com/done",
+    "https://app.example.com:8443/done",
+    "https://app.example.com:0/done",
+    "https://app.example.com:99999/done",
+    "https://app.example.com:port/done",
+    "https://app.example.com.evil.example/done",
+    "https://evilapp.example.com/done",
+    "https://x.app.example.com/done",
+    "https://app.example.com./done",
+    "https://app%2eexample.com/done",
+    "https://app.example.com%2f@evil.example/",
+    "https://app.example.com%00.evil.example/",
+    "https://evil.example/https://app.example.com/",
+    "https://evil.example#@app.example.com/",
+    "https://evil.example?@app.example.com/",
+    " https://app.example.com/done",
+    "https://app.example.com/done\n",
+    "https://app.example.com/\tdone",
+    "https://app.example.com/\u0000",
+    "https://app.example.com/\r\nset-cookie:a=b",
+    "https://\uff41pp.example.com/done",
+    "https://app.example\u3002com/done",
+    "https://[app.example.com/done",
+    "http://localhost/done",
+    "ftp://app.example.com/",
+    "https://",
+]
+
+
+@pytest.mark.parametrize("url", NASTY)
+async def test_a_redirect_url_of_another_origin_is_refused(
+    client: httpx.AsyncClient, app_config: Any, opening: Any, url: str
+) -> None:
+    await app_config(oauth_redirect_url="https://app.example.com/oauth/callback")
+    answer = await client.post("/oauth/installs", json=opening(redirect_url=url))
+    assert refused(answer) == (422, "redirect_url_not_allowed")
+    # With a list, every entry is the whole URL.
+
+
+@pytest.mark.parametrize("url", ["https://app.example.com", "HTTPS://APP.example.com:443/x?y=%20#z"])
+async def test_a_redirect_url_of_the_same_origin_is_taken(
+    client: httpx.AsyncClient, app_config: Any, opening: Any, url: str
+) -> None:
+    await app_config(oauth_redirect_url="https://app.example.com/oauth/callback")
+    assert (await client.post("/oauth/installs", json=opening(redirect_url=url))).status_code == 201
+
+
+async def test_an_allow_list_matches_whole_urls_only(client: httpx.AsyncClient, app_config: Any, opening: Any) -> None:
+    await app_config(
+        oauth_redirect_url="https://app.example.com/oauth/callback",
+        allowed_redirect_urls=["https://other.example/done"],
+    )
+    taken = await client.post("/oauth/installs", json=opening(redirect_url="https://other.example/done"))
+    assert taken.status_code == 201
+    for url in ("https://other.example/done/", "https://other.example/done?x=1", "https://app.example.com/done"):
+        answer = await client.post("/oauth/installs", json=opening(redirect_url=url))
+        assert refused(answer) == (422, "redirect_url_not_allowed")
+
+
+# --- the outcome -------------------------------------------------------------------------------------------------
+
+
+async def test_a_publishable_key_sees_the_outcome_and_no_person(
+    client: httpx.AsyncClient, page: httpx.AsyncClient, config: Any, opened: Any, browser: Any
+) -> None:
+    session = await opened(user_id="ann")
+    await browser.walk(session["authorization_url"])
+    outcome = (await page.get(f"/oauth/sessions/{session['session_id']}")).json()
+    in_full = (await client.get(f"/oauth/sessions/{session['session_id']}")).json()
+    assert outcome["status"] == "completed"
+    assert outcome["installation_id"].startswith("inst_")
+    assert not {"tenant_id", "user_id", "sites", "expected"} & outcome.keys()
+    assert (in_full["tenant_id"], in_full["user_id"]) == ("acme", "ann")
+
+
+async def test_a_session_of_another_workspace_is_not_there(
+    stranger: httpx.AsyncClient, client: httpx.AsyncClient, config: Any, opened: Any
+) -> None:
+    path = f"/oauth/sessions/{(await opened())['session_id']}"
+    assert refused(await stranger.get(path)) == (404, "not_found")
+    assert refused(await stranger.post(f"{path}/selection", json={"site_id": "x"})) == (404, "not_found")
+    assert refused(await stranger.post(f"{path}/complete", json={"tenant_id": "acme"})) == (404, "not_found")
+
+
+async def test_before_it_is_accepted_a_session_names_no_life(
+    client: httpx.AsyncClient, config: Any, opened: Any
+) -> None:
+    outcome = (await client.get(f"/oauth/sessions/{(await opened())['session_id']}")).json()
+    assert outcome["status"] == "pending"
+    assert not {"installation_id", "connection_id", "reason"} & outcome.keys()
+
+
+# --- choosing a site ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def waiting(config: Any, opened: Any, browser: Any) -> dict[str, Any]:
+    """A session whose consent reaches two sites."""
+    session: dict[str, Any] = await opened()
+    outcome = await browser.walk(session["authorization_url"], sites=["Acme Engineering", "Acme Support"])
+    assert outcome["status"] == "awaiting_selection"
+    assert not {"installation_id", "sites"} & outcome.keys()
+    return session
+
+
+@pytest.fixture
+async def sites(client: httpx.AsyncClient, waiting: dict[str, Any]) -> dict[str, str]:
+    outcome = (await client.get(f"/oauth/sessions/{waiting['session_id']}")).json()
+    return {site["name"]: site["id"] for site in outcome["sites"]}
+
+
+async def test_several_sites_wait_for_the_installer_and_the_chosen_one_is_bound(
+    client: httpx.AsyncClient, waiting: dict[str, Any], sites: dict[str, str], rows: Any
+) -> None:
+    assert set(sites) == {"Acme Engineering", "Acme Support"}
+    path = f"/oauth/sessions/{waiting['session_id']}/selection"
+    answer = await client.post(path, json={"site_id": sites["Acme Support"]})
+    assert (answer.status_code, answer.json()["status"]) == (200, "completed")
+    (life,) = await rows(Life)
+    assert (life.status, life.site_name) == ("active", "Acme Support")
+
+
+async def test_the_browser_that_gave_the_consent_may_choose(
+    browser: Any, waiting: dict[str, Any], sites: dict[str, str]
+) -> None:
+    path = f"/oauth/sessions/{waiting['session_id']}/selection"
+    answer = await browser.http.post(path, json={"site_id": sites["Acme Support"]})
+    assert answer.json()["status"] == "completed"
+
+
+async def test_another_browser_may_not_choose(new_browser: Any, waiting: dict[str, Any], sites: dict[str, str]) -> None:
+    other = new_browser()
+    path = f"/oauth/sessions/{waiting['session_id']}/selection"
+    assert refused(await other.http.post(path, json={"site_id": sites["Acme Support"]})) == (401, "unauthenticated")
+
+
+async def test_a_publishable_key_may_not_choose_even_in_the_right_browser(
+    browser: Any, page: httpx.AsyncClient, waiting: dict[str, Any], sites: dict[str, str]
+) -> None:
+    path = f"/oauth/sessions/{waiting['session_id']}/selection"
+    key = {"authorization": page.headers["authorization"]}
+    answer = await browser.http.post(path, json={"site_id": sites["Acme Support"]}, headers=key)
+    assert refused(answer) == (403, "forbidden")
+
+
+async def test_a_form_from_another_page_cannot_choose(
+    browser: Any, waiting: dict[str, Any], sites: dict[str, str]
+) -> None:
+    """A body that a form could send without asking the browser first is not read as JSON."""
+    body = f'{{"site_id": "{sites["Acme Support"]}"}}'
+    path = f"/oauth/sessions/{waiting['session_id']}/selection"
+    answer = await browser.http.post(path, content=body, headers={"content-type": "text/plain"})
+    assert refused(answer) == (422, "bad_request")
+
+
+async def test_a_site_that_was_not_listed_is_refused_and_the_choice_stays_open(
+    client: httpx.AsyncClient, waiting: dict[str, Any], sites: dict[str, str]
+) -> None:
+    path = f"/oauth/sessions/{waiting['session_id']}/selection"
+    assert refused(await client.post(path, json={"site_id": "other"})) == (422, "site_unknown")
+    assert (await client.post(path, json={"site_id": sites["Acme Support"]})).json()["status"] == "completed"
+
+
+async def test_a_choice_is_made_once(
+    client: httpx.AsyncClient, waiting: dict[str, Any], sites: dict[str, str], engine: Any, session_row: Any
+) -> None:
+    engine.idle = True
+    path = f"/oauth/sessions/{waiting['session_id']}/selection"
+    assert (await client.post(path, json={"site_id": sites["Acme Support"]})).status_code == 200
+    again = await client.post(path, json={"site_id": sites["Acme Engineering"]})
+    assert refused(again) == (409, "session_not_waiting")
+    assert (await session_row(waiting["session_id"])).chosen_site_id == sites["Acme Support"]
+
+
+async def test_a_session_that_does_not_wait_takes_no_choice(
+    client: httpx.AsyncClient, config: Any, opened: Any
+) -> None:
+    path = f"/oauth/sessions/{(await opened())['session_id']}/selection"
+    assert refused(await client.post(path, json={"site_id": "x"})) == (409, "session_not_waiting")
+
+
+async def test_the_time_to_choose_ends(
+    client: httpx.AsyncClient, waiting: dict[str, Any], sites: dict[str, str], clock: Any
+) -> None:
+    clock.advance(hours=1)
+    path = f"/oauth/sessions/{waiting['session_id']}/selection"
+    answer = await client.post(path, json={"site_id": sites["Acme Support"]})
+    assert refused(answer) == (409, "session_not_waiting")
+
+
+# --- confirming afterwards ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def unconfirmed(config: Any, opened: Any, browser: Any, page: httpx.AsyncClient, rows: Any) -> dict[str, Any]:
+    """A session that a page opened with its bare publishable key, for the user ann."""
+    session: dict[str, Any] = await opened(by=page, user_id="ann")
+    outcome = await browser.walk(session["authorization_url"])
+    assert outcome["status"] == "pending_verification"
+    assert "installation_id" not in outcome
+    assert [life.status for life in await rows(Life)] == ["pending"]
+    return session
+
+
+async def test_the_backend_confirms_the_user_and_only_then_the_life_begins(
+    client: httpx.AsyncClient, unconfirmed: dict[str, Any], rows: Any
+) -> None:
+    path = f"/oauth/sessions/{unconfirmed['session_id']}/complete"
+    answer = await client.post(path, json={"user_id": "ann"})
+    assert (answer.status_code, answer.json()["status"]) == (200, "completed")
+    assert [life.status for life in await rows(Life)] == ["active"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({}, 422, "bad_request"),
+        ({"tenant_id": "acme"}, 422, "bad_request"),
+        ({"user_id": "bob"}, 409, "user_mismatch"),
+        ({"user_id": "Ann"}, 409, "user_mismatch"),
+        ({"user_id": "ann", "tenant_id": "globex"}, 409, "user_mismatch"),
+        ({"user_id": "ann", "extra": 1}, 422, "bad_request"),
+    ],
+)
+async def test_a_confirmation_for_anybody_else_is_refused_and_changes_nothing(
+    client: httpx.AsyncClient,
+    unconfirmed: dict[str, Any],
+    session_row: Any,
+    body: dict[str, str],
+    status: int,
+    code: str,
+) -> None:
+    path = f"/oauth/sessions/{unconfirmed['session_id']}/complete"
+    assert refused(await client.post(path, json=body)) == (status, code)
+    row = await session_row(unconfirmed["session_id"])
+    assert (row.state, row.verified_at) == ("pending_verification", None)
+
+
+async def test_only_a_secret_key_confirms(
+    client_with: Any, page: httpx.AsyncClient, browser: Any, unconfirmed: dict[str, Any]
+) -> None:
+    path, body = f"/oauth/sessions/{unconfirmed['session_id']}/complete", {"user_id": "ann"}
+    assert refused(await page.post(path, json=body)) == (403, "forbidden")
+    assert refused(await browser.http.post(path, json=body)) == (401, "unauthenticated")
+    assert refused(await client_with("").post(path, json=body)) == (401, "unauthenticated")
+
+
+async def test_the_time_to_confirm_ends(client: httpx.AsyncClient, unconfirmed: dict[str, Any], clock: Any) -> None:
+    clock.advance(minutes=30)
+    path = f"/oauth/sessions/{unconfirmed['session_id']}/complete"
+    assert refused(await client.post(path, json={"user_id": "ann"})) == (409, "session_not_waiting")
+
+
+async def test_a_confirmation_that_the_engine_did_not_hear_can_be_repeated(
+    client: httpx.AsyncClient, unconfirmed: dict[str, Any], engine: Any
+) -> None:
+    path, body = f"/oauth/sessions/{unconfirmed['session_id']}/complete", {"user_id": "ann"}
+    engine.away = True
+    assert refused(await client.post(path, json=body)) == (503, "temporal_unavailable")
+    engine.away = False
+    assert (await client.post(path, json=body)).json()["status"] == "completed"
+    assert refused(await client.post(path, json=body)) == (409, "session_not_waiting")
+
+
+async def test_an_installation_without_a_user_is_confirmed_by_its_tenant(
+    client: httpx.AsyncClient, page: httpx.AsyncClient, config: Any, opened: Any, browser: Any
+) -> None:
+    session = await opened(by=page)
+    await browser.walk(session["authorization_url"])
+    path = f"/oauth/sessions/{session['session_id']}/complete"
+    assert refused(await client.post(path, json={"user_id": "ann"})) == (422, "bad_request")
+    assert refused(await client.post(path, json={"tenant_id": "globex"})) == (409, "user_mismatch")
+    somebody = {"tenant_id": "acme", "user_id": "ann"}
+    assert refused(await client.post(path, json=somebody)) == (409, "user_mismatch")
+    assert (await client.post(path, json={"tenant_id": "acme"})).json()["status"] == "completed"
+
+
+async def test_a_config_may_demand_confirmation_of_every_session(
+    app_config: Any, opened: Any, browser: Any, client: httpx.AsyncClient
+) -> None:
+    await app_config(verify_user=True)
+    session = await opened(user_id="ann")
+    assert (await browser.walk(session["authorization_url"]))["status"] == "pending_verification"
+
+
+async def test_a_trusted_config_believes_the_page_in_development(
+    app_config: Any, opened: Any, browser: Any, page: httpx.AsyncClient
+) -> None:
+    await app_config(trust_publishable_sessions=True)
+    session = await opened(by=page, user_id="ann")
+    assert (await browser.walk(session["authorization_url"]))["status"] == "completed"
+
+
+class TestProduction:
+    @pytest.fixture
+    def development(self) -> bool:
+        return False
+
+    async def test_the_trust_flag_of_a_row_counts_for_nothing(
+        self, app_config: Any, opened: Any, browser: Any, page: httpx.AsyncClient
+    ) -> None:
+        await app_config(trust_publishable_sessions=True)
+        session = await opened(by=page, user_id="ann")
+        assert (await browser.walk(session["authorization_url"]))["status"] == "pending_verification"
+
+
+# --- what a consent may not do -----------------------------------------------------------------------------------
+
+
+async def test_a_user_connects_inside_the_installation(
+    client: httpx.AsyncClient, installation: str, opened: Any, browser: Any
+) -> None:
+    outcome = await browser.walk((await opened("sessions", user_id="ann"))["authorization_url"], person="member")
+    assert outcome["status"] == "completed"
+    assert outcome["connection_id"].startswith("conn_")
+    assert outcome["installation_id"] == installation
+
+
+@pytest.mark.parametrize(
+    ("person", "sites", "reason"), [("outsider", ["Other Company"], "site_mismatch"), ("nosite", [], "site_mismatch")]
+)
+async def test_a_user_of_another_site_is_refused(
+    installation: str, opened: Any, browser: Any, client: httpx.AsyncClient, person: str, sites: list[str], reason: str
+) -> None:
+    session = await opened("sessions", user_id="ann")
+    outcome = await browser.walk(session["authorization_url"], person=person, sites=sites)
+    assert (outcome["status"], outcome["reason"]) == ("failed", reason)
+    in_full = (await client.get(f"/oauth/sessions/{session['session_id']}")).json()
+    assert in_full["expected"] == "Acme Engineering"
+
+
+async def test_an_account_without_a_site_is_a_clear_failure(config: Any, opened: Any, browser: Any) -> None:
+    outcome = await browser.walk((await opened())["authorization_url"], person="nosite", sites=[])
+    assert (outcome["status"], outcome["reason"]) == ("failed", "no_site")
+
+
+async def test_a_second_install_on_the_same_site_names_the_living_one_to_the_backend_alone(
+    client: httpx.AsyncClient, page: httpx.AsyncClient, installation: str, opened: Any, browser: Any
+) -> None:
+    session = await opened(label="again")
+    outcome = await browser.walk(session["authorization_url"])
+    assert (outcome["status"], outcome["reason"]) == ("failed", "already_installed")
+    path = f"/oauth/sessions/{session['session_id']}"
+    assert (await client.get(path)).json()["expected"] == installation
+    assert installation not in (await page.get(path)).text
+
+
+async def test_a_failed_attempt_leaves_the_living_credential_alone(
+    client: httpx.AsyncClient, installation: str, opened: Any, browser: Any
+) -> None:
+    asked = {"provider": "jira", "tenant_id": "acme"}
+    before = (await client.post("/api/credentials", json=asked)).json()
+    for decision in ({"person": "outsider", "sites": ["Other Company"]}, {"allow": False}):
+        assert (await browser.walk((await opened())["authorization_url"], **decision))["status"] == "failed"
+    assert (await client.post("/api/credentials", json=asked)).json() == before
+
+
+async def test_a_re_authorisation_keeps_the_id(
+    client: httpx.AsyncClient, installation: str, opened: Any, browser: Any, clock: Any
+) -> None:
+    clock.now += timedelta(minutes=5)
+    outcome = await browser.walk((await opened())["authorization_url"])
+    assert (outcome["status"], outcome["installation_id"]) == ("completed", installation)
