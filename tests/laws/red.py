@@ -42,7 +42,8 @@ def red(patch: Path) -> str:
         ran = subprocess.run(pytest, cwd=tree, capture_output=True, text=True, check=False)
     if ran.returncode == 1 and re.search(r"\d+ failed", ran.stdout):
         return ""
-    return f"the law is broken and its tests do not fail (exit code {ran.returncode}):\n{ran.stdout[-2000:]}{ran.stderr[-2000:]}"
+    said = ran.stdout[-2000:] + ran.stderr[-2000:]
+    return f"the law is broken and its tests do not fail (exit code {ran.returncode}):\n{said}"
 
 
 def main() -> int:

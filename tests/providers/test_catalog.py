@@ -31,6 +31,7 @@ def test_files_of_the_operators_folder_join(provider_file: Write) -> None:
     assert catalog["acme"].name == "Acme"
     assert "jira" in catalog
     assert len(catalog) == len(load_catalog()) + 1
+    assert list(catalog) == sorted(catalog)
 
 
 def test_a_second_file_with_a_known_id_is_refused(tmp_path: Path) -> None:
