@@ -1,6 +1,7 @@
 """The atomic swap: an accepted candidate becomes the life's credential."""
 
 from datetime import datetime
+from functools import partial
 
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
@@ -13,11 +14,11 @@ from activities.projection import credential_columns
 from activities.qualify import Chosen
 from activities.verdict import Failed, Later
 from domain.credential import CredentialRef
-from domain.life import Kind, Status
+from domain.life import AttemptState, Kind, Status
 from vault import credentials, sessions
 from vault.events import append_event
 from vault.grants import join_grant
-from vault.lives import allot_generation, compare_and_set, get_life, lock_life
+from vault.lives import LostRace, allot_generation, compare_and_set, lock_life
 from vault.tables import AuthSession, Life
 
 
@@ -25,41 +26,67 @@ async def accept(
     deps: Deps, life: Life, session: AuthSession, candidate: Candidate, chosen: Chosen, jitter: float
 ) -> CredentialRef | Failed | Later:
     """Swap the candidate in under a generation of its own: a refresh that came meanwhile does not outrank a consent."""
-    async with deps.db.transaction() as tx:
-        generation = await allot_generation(tx, life)
-    sealed = await credentials.seal(deps.sealer, life, generation, candidate.secrets)
-    ref = credentials.reference(candidate.row, generation)
-
-    async def write() -> CredentialRef | Failed:
+    until = deps.clock() + deps.limits.lease
+    accepted: CredentialRef | Failed | None = None
+    while accepted is None:
         async with deps.db.transaction() as tx:
-            refusal = await _refusal(tx, life, session)
-            if refusal is not None:
-                return refusal
-            await _swap(tx, life, session, candidate, chosen, ref, sealed, jitter, deps.clock())
-        return ref
+            generation = await allot_generation(tx, life)
+        sealed = await credentials.seal(deps.sealer, life, generation, candidate.secrets)
+        ref = credentials.reference(candidate.row, generation)
+        try:
+            write = partial(_write, deps, life, session, candidate, chosen, ref, sealed, jitter)
+            accepted = await commit_within(write, deps.clock, until)
+        except IntegrityError:
+            accepted = await _already_installed(deps, life, chosen)
+            if accepted is None:
+                raise
+    return accepted
 
-    try:
-        return await commit_within(write, deps.clock, deps.clock() + deps.limits.lease)
-    except IntegrityError:
-        return await _already_installed(deps, life, chosen)
+
+async def _write(
+    deps: Deps,
+    life: Life,
+    session: AuthSession,
+    candidate: Candidate,
+    chosen: Chosen,
+    ref: CredentialRef,
+    sealed: credentials.SealedSecrets,
+    jitter: float,
+) -> CredentialRef | Failed | None:
+    """None: a refresh committed a later generation meanwhile, so the swap needs a later one still."""
+    async with deps.db.transaction() as tx:
+        row = await _locked(tx, life, session)
+        if isinstance(row, Failed):
+            return row
+        standing = await credentials.current(tx, life.id)
+        if standing is not None and standing.id == candidate.row.id:
+            return credentials.reference(standing)  # committed before, its answer was lost
+        if row.generation > ref.generation:
+            return None
+        await _swap(tx, row, session, candidate, chosen, ref, sealed, jitter, deps.clock())
+    return ref
 
 
-async def _refusal(tx: AsyncSession, life: Life, session: AuthSession) -> Failed | None:
-    """An exchange commits only while its life, and the installation it belongs to, live."""
+async def _locked(tx: AsyncSession, life: Life, session: AuthSession) -> Life | Failed:
+    """The row to write to. An exchange commits only while its life, and the installation it belongs to, live.
+
+    The installation is locked first, as its deletion does.
+    """
+    bound = life.kind == Kind.CONNECTION and life.installation_id
+    installation = await lock_life(tx, life.installation_id) if bound else None
     row = await lock_life(tx, life.id)
     if row is None or row.deleted_at:
         return Failed(DELETED)
-    if row.kind == Kind.CONNECTION and row.installation_id:
-        installation = await lock_life(tx, row.installation_id)
-        if installation is None or installation.deleted_at:
-            return Failed("installation_not_active")
+    if bound and (installation is None or installation.deleted_at):
+        return Failed("installation_not_active")
     fresh = await sessions.get_session(tx, session.id)
-    return None if fresh is not None and fresh.finished_at is None else Failed("session_ended")
+    ended = fresh is None or fresh.state == AttemptState.FAILED
+    return Failed("session_ended") if ended else row
 
 
 async def _swap(
     tx: AsyncSession,
-    life: Life,
+    row: Life,
     session: AuthSession,
     candidate: Candidate,
     chosen: Chosen,
@@ -68,8 +95,6 @@ async def _swap(
     jitter: float,
     now: datetime,
 ) -> None:
-    row = await get_life(tx, life.id)
-    assert row is not None  # noqa: S101 - locked above in this transaction
     await credentials.promote(tx, candidate.row, ref, sealed)
     grant_id = await join_grant(tx, row, chosen.account_id, ref.scopes, now)
     site = chosen.site
@@ -89,13 +114,14 @@ async def _swap(
         connected_at=row.connected_at or now,
         **credential_columns(ref, jitter),
     )
-    await sessions.finish(tx, session, now)
+    if not await sessions.finish(tx, session, now):
+        raise LostRace(session.id)
     if row.connected_at is None:
         append_event(tx, row, "created", now, session=session.id)
     append_event(tx, row, "activated", now, old=row.status, new=Status.ACTIVE, session=session.id)
 
 
-async def _already_installed(deps: Deps, life: Life, chosen: Chosen) -> Failed:
+async def _already_installed(deps: Deps, life: Life, chosen: Chosen) -> Failed | None:
     async with deps.db.reading() as tx:
         query = select(Life.id).where(
             Life.workspace_id == life.workspace_id,
@@ -106,4 +132,4 @@ async def _already_installed(deps: Deps, life: Life, chosen: Chosen) -> Failed:
             col(Life.deleted_at).is_(None),
         )
         living = (await tx.exec(query)).first()
-    return Failed("already_installed", expected=living or "")
+    return Failed("already_installed", expected=living) if living else None

@@ -1,6 +1,7 @@
 """Drive an attempt at consent: exchange once, learn the site and the account, then swap the credential in."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from activities.accept import accept
 from activities.candidate import Candidate, exchange
@@ -77,22 +78,32 @@ async def _rows(deps: Deps, order: AttemptOrder) -> Rows | None:
 
 
 def _standing(session: AuthSession) -> AttemptResult:
-    return AttemptResult(Ending.MOVED, AttemptState(session.state), sessions.deadline_of(session), code=session.reason)
+    """Where the attempt stands. One that completed brought a credential, which is learned from the row."""
+    ending = Ending.RELOAD if session.state == AttemptState.COMPLETED else Ending.MOVED
+    return AttemptResult(ending, AttemptState(session.state), sessions.deadline_of(session), code=session.reason)
 
 
 async def _end(deps: Deps, rows: Rows, verdict: Failed | Later) -> AttemptResult:
     """A failed attempt destroys what it brought and touches nothing else; a living credential stays as it was."""
+    now, session = deps.clock(), rows.session
     if isinstance(verdict, Later):
-        return AttemptResult(
-            Ending.STUMBLED, AttemptState(rows.session.state), sessions.deadline_of(rows.session), code=verdict.code
-        )
-    now = deps.clock()
+        if now < _patience(deps, session):
+            state = AttemptState(session.state)
+            return AttemptResult(Ending.STUMBLED, state, sessions.deadline_of(session), code=verdict.code)
+        verdict = Failed(verdict.code)
     async with deps.db.transaction() as tx:
-        await credentials.destroy(tx, rows.life.id, session_id=rows.session.id)
-        await sessions.finish(tx, rows.session, now, reason=verdict.reason, expected=verdict.expected)
+        if not await sessions.finish(tx, session, now, reason=verdict.reason, expected=verdict.expected):
+            return AttemptResult(Ending.RELOAD, AttemptState(session.state), sessions.deadline_of(session))
+        await credentials.destroy(tx, rows.life.id, session_id=session.id)
         if verdict.hold:
             await configs.hold(tx, rows.config.id, now + deps.limits.operator_hold, verdict.reason)
     return AttemptResult(Ending.MOVED, AttemptState.FAILED, now, code=verdict.reason)
+
+
+def _patience(deps: Deps, session: AuthSession) -> datetime:
+    """Until when a moment's failure is worth another try: a while after the last thing a person had to do."""
+    came = session.verified_at or session.deadline_at or session.consumed_at or session.expires_at
+    return came + deps.limits.stumbling
 
 
 async def _ask_which(deps: Deps, rows: Rows, several: Several) -> AttemptResult:

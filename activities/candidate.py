@@ -21,6 +21,8 @@ from vault.sealing import CODE, VERIFIER, session_owner, visit_owner
 from vault.tables import AuthSession, Credential, Life, ProviderConfig, TokenAttempt, Visit
 
 EXCHANGE_UNKNOWN = "exchange_unknown"
+# Refusals that no choice of code can bring about. On another one a stranger could freeze everybody's refreshes.
+THE_APPS_OWN = (FailureCode.CLIENT_REFUSED, FailureCode.CLIENT_NOT_ALLOWED)
 DELETED = "deleted"
 
 
@@ -66,6 +68,8 @@ async def _exchange_once(
     if code is None:
         return Failed(EXCHANGE_UNKNOWN)
     client = await configs.client_secrets(deps.db, deps.sealer, config.id, deps.clock())
+    if not client:
+        return Failed("config_deleted")
     attempt = await _intend(deps, life, session, code)
     if attempt is None:
         return Later("exchange_running")
@@ -169,4 +173,4 @@ async def _refused(deps: Deps, attempt: TokenAttempt, failure: Failure) -> Faile
             return Later(failure.code)
         outcome = ledger.UNKNOWN if unknown else ledger.REFUSED
         await ledger.resolve(tx, attempt, outcome, deps.clock(), reason)
-    return Failed(reason, hold=failure.kind is FailureKind.OPERATOR)
+    return Failed(reason, hold=failure.code in THE_APPS_OWN)

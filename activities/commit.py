@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 T = TypeVar("T")
@@ -23,6 +23,8 @@ async def commit_within(write: Callable[[], Awaitable[T]], clock: Callable[[], d
     while True:
         try:
             return await write()
+        except IntegrityError:
+            raise  # the database answered: the same write will be refused again
         except (DBAPIError, PoolTimeout, OSError):
             if clock() + pause >= until:
                 raise

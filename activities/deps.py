@@ -19,6 +19,7 @@ class Limits:
     http: timedelta = timedelta(seconds=15)
     selection: timedelta = timedelta(hours=1)
     verification: timedelta = timedelta(minutes=30)
+    stumbling: timedelta = timedelta(minutes=15)
     operator_hold: timedelta = timedelta(minutes=1)
     revocation: timedelta = timedelta(minutes=15)
     probe_every: timedelta = timedelta(minutes=1)

@@ -8,6 +8,8 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError, FailureError
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
+from domain.errors import where
+
 HEARTBEAT_SECONDS = 3
 log = structlog.get_logger(__name__)
 
@@ -41,5 +43,5 @@ async def _beat() -> None:
 def _faceless(error: Exception) -> ApplicationError:
     """A driver's message may quote what it was given, so only the kind of error is told; the log has the place."""
     name, kind = activity.info().activity_type, type(error).__name__
-    log.error("an activity failed unexpectedly; it is tried again", activity=name, error=kind, exc_info=error)
+    log.error("an activity failed unexpectedly; it is tried again", activity=name, error=kind, where=where(error))
     return ApplicationError(f"{kind} in {name}", type=kind)

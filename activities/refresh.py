@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TypeGuard
 
 from activities.commit import commit_within
 from activities.deps import Deps
@@ -36,6 +37,7 @@ class Subject:
     provider: Provider
     secrets: credentials.Secrets = field(repr=False)
     fingerprint: str
+    client_secrets: list[str] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,8 @@ async def _subject(deps: Deps, order: RefreshOrder) -> Subject | RefreshResult:
     secrets = await credentials.open_secrets(deps.sealer, life, credential)
     key = await deps.sealer.keys.data_key(life.workspace_id, life.tenant_id)
     print_ = fingerprint(key, secrets.refresh or "")
-    return Subject(life, credential, config, deps.provider(life.provider_id), secrets, print_)
+    clients = await configs.client_secrets(deps.db, deps.sealer, config.id, now)
+    return Subject(life, credential, config, deps.provider(life.provider_id), secrets, print_, clients)
 
 
 async def _cannot_refresh(deps: Deps, life: Life, credential: Credential) -> RefreshResult:
@@ -113,7 +116,7 @@ async def _claim(deps: Deps, subject: Subject, expires_at: datetime | None) -> I
     window = timedelta(seconds=subject.provider.replay_window)
     async with deps.db.transaction() as tx:
         life = await lock_life(tx, subject.life.id)
-        if life is None or life.generation != subject.credential.generation or life.deleted_at:
+        if not _concerns(life, subject):
             return RELOAD
         sends = await ledger.unresolved(tx, life.id, subject.fingerprint)
         ruling = rule_on([Send(s.started_at, s.lease_until) for s in sends], now, window=window, expires_at=expires_at)
@@ -140,12 +143,11 @@ async def _probe(deps: Deps, subject: Subject) -> ProbeResult:
 
 async def _ask(deps: Deps, subject: Subject) -> TokenGrant | Failure:
     """Send the refresh token; a replaced client secret is tried once more, only when the new one was refused."""
-    secrets = await configs.client_secrets(deps.db, deps.sealer, subject.config.id, deps.clock())
     answer: TokenGrant | Failure = Failure(FailureKind.OPERATOR, FailureCode.CLIENT_REFUSED)
-    for secret in secrets:
+    for secret in subject.client_secrets:
         client = ClientCredentials(subject.config.client_id, secret)
         flow = refresh_flow(subject.provider, client, refresh_token=subject.secrets.refresh or "")
-        answer = await deps.http.drive(flow, deps.limits.http / len(secrets))
+        answer = await deps.http.drive(flow, deps.limits.http / len(subject.client_secrets))
         if not (isinstance(answer, Failure) and answer.code == FailureCode.CLIENT_REFUSED):
             return answer
     return answer
@@ -167,7 +169,7 @@ async def _commit(
             swapped = row and await credentials.replace_current(tx, row, subject.credential.generation, ref, sealed)
             outcome = ledger.SUCCEEDED if swapped else ledger.SUPERSEDED
             await ledger.resolve_all(tx, life.id, subject.fingerprint, outcome, now)
-            if row is None or not swapped or row.deleted_at:
+            if not swapped or not _concerns(row, subject):
                 return RELOAD
             await configs.clear_hold(tx, subject.config.id)
             await project_refreshed(tx, row, ref, order.jitter, now)
@@ -187,16 +189,27 @@ async def _fail(deps: Deps, subject: Subject, intent: Intent, failure: Failure) 
         return await _stumble(deps, subject, intent, failure)
     if failure.kind is FailureKind.OPERATOR:
         return await _hold(deps, subject, intent, failure)
-    await _probe(deps, subject)
+    reason = ROTATION_LOST if intent.resent else failure.code
     async with deps.db.transaction() as tx:
         now = deps.clock()
         row = await lock_life(tx, subject.life.id)
         await ledger.resolve_all(tx, subject.life.id, subject.fingerprint, ledger.REFUSED, now)
-        if row is None or row.generation != subject.credential.generation or row.status != Status.ACTIVE:
+        if not _concerns(row, subject):
             return RELOAD
-        reason = ROTATION_LOST if intent.resent else failure.code
         await project_reauth(tx, row, reason, now)
+    # Only now: a crash in between must not leave a refused token in doubt.
+    await _probe(deps, subject)
     return RefreshResult(Ending.REFUSED, code=reason)
+
+
+def _concerns(row: Life | None, subject: Subject) -> TypeGuard[Life]:
+    """Whether what we know of `subject` may still be written to its row: law 2, and nothing after the tombstone."""
+    return (
+        row is not None
+        and row.generation == subject.credential.generation
+        and row.status == Status.ACTIVE
+        and row.deleted_at is None
+    )
 
 
 async def _stumble(deps: Deps, subject: Subject, intent: Intent, failure: Failure) -> RefreshResult:
@@ -210,8 +223,9 @@ async def _stumble(deps: Deps, subject: Subject, intent: Intent, failure: Failur
             outcome = ledger.NOT_HANDLED if sent else ledger.NOT_SENT
             await ledger.resolve(tx, intent.attempt, outcome, now, failure.code)
         row = await lock_life(tx, subject.life.id)
-        if row is not None and row.generation == subject.credential.generation:
-            await project_stumbled(tx, row, failure.code, now, not_before)
+        if not _concerns(row, subject):
+            return RELOAD
+        await project_stumbled(tx, row, failure.code, now, not_before)
     return RefreshResult(Ending.STUMBLED, code=failure.code, not_before=not_before)
 
 

@@ -8,8 +8,11 @@ from domain.life import Status
 from domain.oauth.failures import Failure
 from domain.oauth.token import ClientCredentials
 from providers.flows import Upstream, revocation_flow
+from providers.model import Provider
 from vault import configs, credentials, sessions
+from vault.crypto import SealBroken
 from vault.events import append_event
+from vault.keys import KeyRingError
 from vault.lives import compare_and_set, get_life, lock_life, siblings
 from vault.tables import Credential, Life, ProviderConfig, Tombstone
 
@@ -33,23 +36,31 @@ async def revoke(deps: Deps, ids: LifeIds) -> RevokeResult:
 
 
 async def _upstream(deps: Deps, life: Life) -> str:
+    """What cannot be told to the provider, for want of a key, a secret or its entry, is unconfirmed: a deletion ends."""
     async with deps.db.reading() as tx:
         credential = await credentials.current(tx, life.id)
         shared = await siblings(tx, life)
         config = await tx.get(ProviderConfig, life.provider_config_id)
     if shared:
         return KEPT_SHARED
-    if credential is None or config is None:
+    if credential is None:
         return Upstream.CONFIRMED
-    return await _tell(deps, life, credential, config)
-
-
-async def _tell(deps: Deps, life: Life, credential: Credential, config: ProviderConfig) -> str:
-    provider = deps.provider(life.provider_id)
-    if provider.revocation is None:
+    provider = deps.catalog.get(life.provider_id)
+    if provider is not None and provider.revocation is None:
         return Upstream.UNSUPPORTED
+    if provider is None or config is None:
+        return Upstream.UNCONFIRMED
+    try:
+        return await _tell(deps, life, credential, config, provider)
+    except (SealBroken, KeyRingError):
+        return Upstream.UNCONFIRMED
+
+
+async def _tell(deps: Deps, life: Life, credential: Credential, config: ProviderConfig, provider: Provider) -> str:
     secrets = await credentials.open_secrets(deps.sealer, life, credential)
     client = await configs.client_secrets(deps.db, deps.sealer, config.id, deps.clock())
+    if not client:
+        return Upstream.UNCONFIRMED
     flow = revocation_flow(
         provider,
         ClientCredentials(config.client_id, client[0]),

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from api.auth import SecretCaller
 from api.deps import DepsOf
-from api.fields import Body, BuilderId, RowId
+from api.fields import Body, BuilderId, PathId
 from api.problems import documented
 from domain.errors import Problem
 from vault import api_keys
@@ -58,8 +58,8 @@ async def list_all(caller: SecretCaller, deps: DepsOf) -> list[APIKeyResponse]:
     responses=documented("unauthenticated", "forbidden", "not_found"),
     summary="Revoke a key; it may be the one that asks",
 )
-async def revoke(id: RowId, caller: SecretCaller, deps: DepsOf, request: Request) -> Response:  # noqa: A002
-    if not await api_keys.revoke_key(deps.db, caller.workspace_id, id, deps.clock()):
+async def revoke(key_id: PathId, caller: SecretCaller, deps: DepsOf, request: Request) -> Response:
+    if not await api_keys.revoke_key(deps.db, caller.workspace_id, key_id, deps.clock()):
         raise Problem("not_found", "There is no living key of that id.")
     request.app.state.keys.forget()
     return Response(status_code=204)

@@ -60,6 +60,8 @@ def _bare() -> FastAPI:
         summary="OAuth connections for SaaS and agent builders: install, connect, and fetch a valid credential.",
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         redoc_url=None,
+        # A redirect to another spelling of the path would carry the code of a callback in its Location.
+        redirect_slashes=False,
     )
     problems.install(app)
     app.add_middleware(BodyLimit)

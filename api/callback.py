@@ -4,11 +4,13 @@ from typing import Annotated
 
 import structlog
 from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel
 from starlette.responses import JSONResponse, RedirectResponse
 
 from api.cookies import drop_cookie, is_visitor
 from api.deps import ApiDeps, DepsOf
-from api.hosted import HEADERS, refusal, wants_json
+from api.hosted import HEADERS, shown, wants_json
+from api.problems import documented
 from api.sessions import outcome_of
 from domain.errors import Problem
 from domain.life import AttemptState
@@ -25,22 +27,55 @@ router = APIRouter(tags=["pages"])
 log = structlog.get_logger(__name__)
 
 LONGEST = 8192
-Text = Annotated[str | None, Query(max_length=LONGEST)]
+PARAMETERS = ("state", "code", "error", "iss")
+# No bound here: what is too long gets a page, not a validation error.
+Text = Annotated[str | None, Query()]
 
 
-@router.get("/oauth/callback", summary="Where the provider sends the browser back", response_class=Response)
+class CallbackOutputBody(BaseModel):
+    redirect_url: str
+
+
+@router.get(
+    "/oauth/callback",
+    summary="Where the provider sends the browser back",
+    response_class=Response,
+    responses={
+        200: {"model": CallbackOutputBody, "description": "Where the browser is to go, if JSON was asked for"},
+        303: {"description": "On to the builder, with the outcome in the query"},
+        **documented(
+            "state_unknown",
+            "wrong_browser",
+            "foreign_issuer",
+            "session_used",
+            "session_expired",
+            "database_unavailable",
+        ),
+    },
+)
 async def callback(
     request: Request, deps: DepsOf, state: Text = None, code: Text = None, error: Text = None, iss: Text = None
 ) -> Response:
-    try:
-        session, visit = await _visitor(request, deps, state, iss)
-        if error is not None or not code:
-            return await _without_code(request, deps, session, visit, error)
-        await _consume(deps, session, visit, code)
-        await _hand_over(deps, session)
-        return await _go_back(request, deps, session, visit)
-    except Problem as problem:
-        return refusal(request, problem)
+    return await shown(request, _callback(request, deps, state, code, error, iss))
+
+
+async def _callback(
+    request: Request, deps: ApiDeps, state: str | None, code: str | None, error: str | None, iss: str | None
+) -> Response:
+    _check_form(request)
+    session, visit = await _visitor(request, deps, state, iss)
+    if error or not code:
+        return await _without_code(request, deps, session, visit, error)
+    await _consume(deps, session, visit, code)
+    await _hand_over(deps, session)
+    return await _go_back(request, deps, session, visit)
+
+
+def _check_form(request: Request) -> None:
+    """Each parameter at most once (RFC 6749 section 3.1), and none too long to be what it says it is."""
+    given = [(name, value) for name, value in request.query_params.multi_items() if name in PARAMETERS]
+    if len(given) != len(dict(given)) or any(len(value) > LONGEST for _, value in given):
+        raise Problem("state_unknown")
 
 
 async def _visitor(request: Request, deps: ApiDeps, state: str | None, iss: str | None) -> tuple[AuthSession, Visit]:
@@ -66,7 +101,7 @@ async def _without_code(
     request: Request, deps: ApiDeps, session: AuthSession, visit: Visit, error: str | None
 ) -> Response:
     """A denial, or another refusal of the provider: the attempt is over, the life stays as it was."""
-    reason = (bounded_code(error) or "provider_error") if error is not None else "code_missing"
+    reason = (bounded_code(error) or "provider_error") if error else "code_missing"
     async with deps.db.transaction() as tx:
         if not await sessions.deny(tx, visit, reason, deps.clock()):
             raise Problem("session_used")
@@ -123,6 +158,7 @@ async def _go_back(request: Request, deps: ApiDeps, session: AuthSession, visit:
         if wants_json(request)
         else RedirectResponse(url, 303, HEADERS)
     )
-    if outcome.status is not AttemptState.AWAITING_SELECTION:
+    # The browser still has to choose, or may have to once the exchange is through.
+    if outcome.status not in (AttemptState.EXCHANGING, AttemptState.AWAITING_SELECTION):
         drop_cookie(response, session, visit.id)
     return response

@@ -11,8 +11,8 @@ from sqlmodel import col
 from api import life_views
 from api.auth import SecretCaller
 from api.deps import DepsOf
-from api.fields import RowId
-from api.life_views import LifeResponse, RefreshConnectionResult, Seen
+from api.fields import PathId
+from api.life_views import LifeResponse, LifeSearch, RefreshConnectionResult, Seen
 from api.problems import documented
 from api.searching import Found, Searchable, SearchRequest
 from domain.life import Kind
@@ -58,13 +58,6 @@ class SearchResponseConnectionResponse(Found[ConnectionResponse]):
     pass
 
 
-SEARCHABLE = Searchable(
-    fields={name: type_of(column) for name, column in COLUMNS.items()},
-    shown=frozenset(ConnectionResponse.model_fields),
-    order=Order("connected_at", descending=True),
-)
-
-
 def shown(seen: Seen) -> ConnectionResponse:
     """A connection as the contract has it."""
     life = seen.life
@@ -79,6 +72,19 @@ def shown(seen: Seen) -> ConnectionResponse:
     return ConnectionResponse(**seen.common(REVOKED), **own)
 
 
+SEARCH = LifeSearch(
+    Kind.CONNECTION,
+    COLUMNS,
+    SearchResponseConnectionResponse,
+    shown,
+    Searchable(
+        fields={name: type_of(column) for name, column in COLUMNS.items()},
+        shown=frozenset(ConnectionResponse.model_fields),
+        order=Order("connected_at", descending=True),
+    ),
+)
+
+
 @router.post(
     "/search",
     response_model=SearchResponseConnectionResponse,
@@ -86,9 +92,7 @@ def shown(seen: Seen) -> ConnectionResponse:
     summary="Search connections",
 )
 async def search(body: SearchRequest, caller: SecretCaller, deps: DepsOf) -> Response:
-    return await life_views.search(
-        deps, caller, Kind.CONNECTION, body, SEARCHABLE, COLUMNS, SearchResponseConnectionResponse, shown
-    )
+    return await SEARCH.run(deps, caller, body)
 
 
 @router.get(
@@ -97,8 +101,8 @@ async def search(body: SearchRequest, caller: SecretCaller, deps: DepsOf) -> Res
     responses=documented("unauthenticated", "forbidden", "not_found"),
     summary="A connection with its live state",
 )
-async def get(id: RowId, caller: SecretCaller, deps: DepsOf) -> ConnectionResponse:  # noqa: A002
-    return shown(await life_views.look(deps, caller, Kind.CONNECTION, id))
+async def get(life_id: PathId, caller: SecretCaller, deps: DepsOf) -> ConnectionResponse:
+    return shown(await life_views.look(deps, caller, Kind.CONNECTION, life_id))
 
 
 @router.post(
@@ -110,19 +114,19 @@ async def get(id: RowId, caller: SecretCaller, deps: DepsOf) -> ConnectionRespon
     summary="Refresh a connection's credential now",
 )
 async def refresh(
-    id: RowId,  # noqa: A002
+    life_id: PathId,
     request: Request,
     caller: SecretCaller,
     deps: DepsOf,
 ) -> RefreshConnectionResult:
-    return await life_views.refresh(deps, request.app.state.flights, caller, Kind.CONNECTION, id)
+    return await life_views.refresh(deps, request.app.state.flights, caller, Kind.CONNECTION, life_id)
 
 
 @router.delete(
     "/{id}",
     status_code=204,
-    responses=documented("unauthenticated", "forbidden", "not_found"),
+    responses=life_views.DELETED | documented("unauthenticated", "forbidden", "not_found"),
     summary="Delete a connection; the provider is told afterwards",
 )
-async def delete(id: RowId, caller: SecretCaller, deps: DepsOf) -> Response:  # noqa: A002
-    return await life_views.delete(deps, caller, Kind.CONNECTION, id)
+async def delete(life_id: PathId, caller: SecretCaller, deps: DepsOf) -> Response:
+    return await life_views.delete(deps, caller, Kind.CONNECTION, life_id)

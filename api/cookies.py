@@ -1,6 +1,7 @@
 """The cookie that binds a callback to the browser that opened the link (law 6)."""
 
 import hmac
+from urllib.parse import urlsplit
 
 from fastapi import Request, Response
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -46,4 +47,4 @@ async def holds_cookie(tx: AsyncSession, request: Request, session: AuthSession)
 
 
 def _secure(session: AuthSession) -> bool:
-    return session.oauth_redirect_url.startswith("https://")
+    return urlsplit(session.oauth_redirect_url).scheme == "https"

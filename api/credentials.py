@@ -73,7 +73,7 @@ async def get_credential(
     body: GetCredentialParams, request: Request, response: Response, caller: SecretCaller, deps: DepsOf
 ) -> GetCredentialResult:
     provider_of(deps, body.provider)
-    found = await _find(deps, _wanted(body, caller.workspace_id))
+    found = await _find(deps, body, caller.workspace_id)
     min_ttl = None if body.min_ttl is None else timedelta(seconds=body.min_ttl)
     served = serve(_facts(found), deps.clock(), min_ttl=min_ttl, force=body.force_refresh)
     seen = found.generation
@@ -86,8 +86,6 @@ async def get_credential(
 
 
 def _wanted(body: GetCredentialParams, workspace_id: str) -> Wanted:
-    if body.credential_for == "user" and body.user_id is None:
-        raise Problem("user_required", "credential_for is user, and no user_id was given.")
     return Wanted(
         workspace_id=workspace_id,
         provider_id=body.provider,
@@ -108,10 +106,12 @@ def _kinds(body: GetCredentialParams) -> tuple[Kind, ...]:
     return (Kind.INSTALLATION, Kind.CONNECTION)
 
 
-async def _find(deps: ApiDeps, wanted: Wanted) -> Found:
-    found = await reading.find(deps.db, wanted)
+async def _find(deps: ApiDeps, body: GetCredentialParams, workspace_id: str) -> Found:
+    found = await reading.find(deps.db, _wanted(body, workspace_id))
     preferred = [f for f in found if f.kind == Kind.INSTALLATION] or found
     serving = [f for f in preferred if f.status == Status.ACTIVE] or preferred
+    if not serving and body.credential_for == "user" and body.user_id is None:
+        raise Problem("user_required", "credential_for is user, no user_id was given, and the tenant has no own one.")
     if not serving:
         raise Problem("not_connected", "No such installation or connection is living for this tenant and user.")
     if len(serving) > 1:

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from fastapi import Request, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
-from api.problems import respond
+from api.problems import FORESEEN, problem_of, respond
 from domain.errors import Problem
 
 FOLDER = Path(__file__).parent / "pages"
@@ -35,6 +36,14 @@ def page(template: str, status: int = 200, **values: Any) -> HTMLResponse:
     """One page with the headers that every page has."""
     text = templates.get_template(template).render(style=STYLE, **values)
     return HTMLResponse(text, status, HEADERS)
+
+
+async def shown(request: Request, made: Awaitable[Response]) -> Response:
+    """What was made, or the refusal that came instead: whatever hinders it, a person sees a page."""
+    try:
+        return await made
+    except FORESEEN as error:
+        return refusal(request, problem_of(request, error))
 
 
 def refusal(request: Request, problem: Problem) -> Response:

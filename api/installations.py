@@ -11,8 +11,8 @@ from sqlmodel import col
 from api import life_views
 from api.auth import SecretCaller
 from api.deps import DepsOf
-from api.fields import RowId
-from api.life_views import LifeResponse, RefreshConnectionResult, Seen
+from api.fields import PathId
+from api.life_views import LifeResponse, LifeSearch, RefreshConnectionResult, Seen
 from api.problems import documented
 from api.searching import Found, Searchable, SearchRequest
 from domain.life import Kind
@@ -52,13 +52,6 @@ class SearchResponseInstallationResponse(Found[InstallationResponse]):
     pass
 
 
-SEARCHABLE = Searchable(
-    fields={name: type_of(column) for name, column in COLUMNS.items()},
-    shown=frozenset(InstallationResponse.model_fields),
-    order=Order("installed_at", descending=True),
-)
-
-
 def shown(seen: Seen) -> InstallationResponse:
     """An installation as the contract has it."""
     life = seen.life
@@ -70,6 +63,19 @@ def shown(seen: Seen) -> InstallationResponse:
     return InstallationResponse(**seen.common(DELETED), **own)
 
 
+SEARCH = LifeSearch(
+    Kind.INSTALLATION,
+    COLUMNS,
+    SearchResponseInstallationResponse,
+    shown,
+    Searchable(
+        fields={name: type_of(column) for name, column in COLUMNS.items()},
+        shown=frozenset(InstallationResponse.model_fields),
+        order=Order("installed_at", descending=True),
+    ),
+)
+
+
 @router.post(
     "/search",
     response_model=SearchResponseInstallationResponse,
@@ -77,9 +83,7 @@ def shown(seen: Seen) -> InstallationResponse:
     summary="Search installations",
 )
 async def search(body: SearchRequest, caller: SecretCaller, deps: DepsOf) -> Response:
-    return await life_views.search(
-        deps, caller, Kind.INSTALLATION, body, SEARCHABLE, COLUMNS, SearchResponseInstallationResponse, shown
-    )
+    return await SEARCH.run(deps, caller, body)
 
 
 @router.get(
@@ -88,8 +92,8 @@ async def search(body: SearchRequest, caller: SecretCaller, deps: DepsOf) -> Res
     responses=documented("unauthenticated", "forbidden", "not_found"),
     summary="An installation with its live state",
 )
-async def get(id: RowId, caller: SecretCaller, deps: DepsOf) -> InstallationResponse:  # noqa: A002
-    return shown(await life_views.look(deps, caller, Kind.INSTALLATION, id))
+async def get(life_id: PathId, caller: SecretCaller, deps: DepsOf) -> InstallationResponse:
+    return shown(await life_views.look(deps, caller, Kind.INSTALLATION, life_id))
 
 
 @router.post(
@@ -101,19 +105,19 @@ async def get(id: RowId, caller: SecretCaller, deps: DepsOf) -> InstallationResp
     summary="Refresh an installation's credential now",
 )
 async def refresh(
-    id: RowId,  # noqa: A002
+    life_id: PathId,
     request: Request,
     caller: SecretCaller,
     deps: DepsOf,
 ) -> RefreshConnectionResult:
-    return await life_views.refresh(deps, request.app.state.flights, caller, Kind.INSTALLATION, id)
+    return await life_views.refresh(deps, request.app.state.flights, caller, Kind.INSTALLATION, life_id)
 
 
 @router.delete(
     "/{id}",
     status_code=204,
-    responses=documented("unauthenticated", "forbidden", "not_found"),
+    responses=life_views.DELETED | documented("unauthenticated", "forbidden", "not_found"),
     summary="Delete an installation and the connections in it; the provider is told afterwards",
 )
-async def delete(id: RowId, caller: SecretCaller, deps: DepsOf) -> Response:  # noqa: A002
-    return await life_views.delete(deps, caller, Kind.INSTALLATION, id)
+async def delete(life_id: PathId, caller: SecretCaller, deps: DepsOf) -> Response:
+    return await life_views.delete(deps, caller, Kind.INSTALLATION, life_id)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import structlog
 from fastapi import Response
@@ -27,7 +27,7 @@ from vault.searching import Columns, columns, find_page, find_shown, shown_lives
 from vault.tables import Credential, Life
 from workflows.messages import LifeView
 
-R = TypeVar("R", bound=BaseModel)
+R = TypeVar("R", bound="LifeResponse")
 log = structlog.get_logger(__name__)
 
 PENDING = "pending"
@@ -71,6 +71,14 @@ class LifeResponse(BaseModel):
         description="Once deleted, how revoking went: pending, confirmed, unsupported, unconfirmed, kept_shared.",
     )
     updated_at: datetime
+
+
+DELETED: dict[int | str, dict[str, Any]] = {
+    204: {
+        "description": "It is served no more. The header says how revoking at the provider stands",
+        "headers": {"Authpipe-Upstream": {"schema": {"type": "string"}, "description": "`upstream` of the response."}},
+    }
+}
 
 
 class RefreshConnectionResult(BaseModel):
@@ -149,21 +157,22 @@ async def look(deps: ApiDeps, caller: Caller, kind: Kind, life_id: str) -> Seen:
     return seen if stale else Seen(seen.life, seen.upstream, view)
 
 
-async def search(
-    deps: ApiDeps,
-    caller: Caller,
-    kind: Kind,
-    asked: SearchRequest,
-    resource: Searchable,
-    asks: Columns,
-    model: type[Found[R]],
-    shown: Callable[[Seen], R],
-) -> JSONResponse:
-    """One page of the caller's lives, as they were recorded."""
-    query = shown_lives(caller.workspace_id, kind)
-    async with deps.db.reading() as tx:
-        page = await find_page(tx, query, asks, parse(asked, resource), WORDS_IN.values())
-    return respond(model, [shown(Seen(life, upstream)) for life, upstream, *_ in page.items], page, asked)
+@dataclass(frozen=True, slots=True)
+class LifeSearch(Generic[R]):
+    """How one kind of lives is searched and shown."""
+
+    kind: Kind
+    columns: Columns
+    answer: type[Found[R]]
+    shown: Callable[[Seen], R]
+    searchable: Searchable
+
+    async def run(self, deps: ApiDeps, caller: Caller, asked: SearchRequest) -> JSONResponse:
+        """One page of the caller's lives, as they were recorded."""
+        search, rows = parse(asked, self.searchable), shown_lives(caller.workspace_id, self.kind)
+        async with deps.db.reading() as tx:
+            page = await find_page(tx, rows, self.columns, search, WORDS_IN.values())
+        return respond(self.answer, [self.shown(Seen(life, told)) for life, told, *_ in page.items], page, asked)
 
 
 async def refresh(deps: ApiDeps, flights: Flights, caller: Caller, kind: Kind, life_id: str) -> RefreshConnectionResult:

@@ -63,8 +63,8 @@ def provider_of(deps: ApiDeps, provider_id: str) -> Provider:
 async def config_for(deps: ApiDeps, workspace_id: str, provider_id: str, config_id: str) -> ProviderConfig:
     """The one enabled config that is meant; several without a `provider_config_id` are a choice for the caller."""
     async with deps.db.reading() as tx:
-        found = await configs.search(tx, workspace_id, col(ProviderConfig.provider_id) == provider_id)
-    named = [c for c in found if c.id == config_id] if config_id else found
+        conditions = [col(ProviderConfig.id) == config_id] if config_id else []
+        named = await configs.search(tx, workspace_id, col(ProviderConfig.provider_id) == provider_id, *conditions)
     enabled = [c for c in named if c.enabled]
     if len(enabled) == 1:
         return enabled[0]
@@ -142,6 +142,8 @@ async def _installation(deps: ApiDeps, caller: Caller, wish: Wish, provider: Pro
         return active[0].id
     if active:
         candidates = tuple({"installation_id": i.id, "site": i.site_name, "label": i.label} for i in active)
+        if caller.role == "publishable":
+            candidates = ()  # it stands in everyone's page, and any tenant can be named there
         raise Problem("ambiguous", "The tenant has several active installations; name one.", candidates=candidates)
     if wish.installation_id:
         raise Problem("not_found", "The tenant has no active installation of that id.")

@@ -10,13 +10,23 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from domain.errors import CODES, FieldError, Problem
+from domain.errors import CODES, FieldError, Problem, where
 from vault.crypto import SealBroken
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:authpipe:problem:"
-BY_STATUS = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 401: "unauthenticated"}
+MOST_ERRORS = 20
+BY_STATUS = {
+    400: "malformed_json",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "body_too_large",
+    401: "unauthenticated",
+}
+
+FORESEEN = (Problem, DBAPIError, PoolTimeout, OSError, SealBroken)
 
 log = structlog.get_logger(__name__)
 
@@ -54,10 +64,6 @@ def respond(request: Request, problem: Problem) -> JSONResponse:
 def install(app: FastAPI) -> None:
     """Handlers for all of them."""
 
-    @app.exception_handler(Problem)
-    async def _problem(request: Request, error: Problem) -> JSONResponse:
-        return respond(request, error)
-
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         return respond(request, _from_validation(error.errors()))
@@ -67,31 +73,37 @@ def install(app: FastAPI) -> None:
         code = BY_STATUS.get(error.status_code, "bad_request" if error.status_code < 500 else "internal")
         return respond(request, Problem(code))
 
-    for away in (DBAPIError, PoolTimeout, OSError):
-        app.add_exception_handler(away, _database_away)
-    app.add_exception_handler(SealBroken, _seal_broken)
-    app.add_exception_handler(Exception, _unexpected)
+    for kind in FORESEEN:
+        app.add_exception_handler(kind, _failed)
+    app.add_middleware(LastResort)
 
 
-async def _database_away(request: Request, error: Exception) -> JSONResponse:
-    log.error("the database did not answer", path=request.url.path, error=type(error).__name__)
-    return respond(request, Problem("database_unavailable", retry_after=2))
+async def _failed(request: Request, error: Exception) -> JSONResponse:
+    return respond(request, problem_of(request, error))
 
 
-async def _seal_broken(request: Request, _error: Exception) -> JSONResponse:
-    log.error("a sealed secret does not open", path=request.url.path)
-    return respond(request, Problem("seal_broken"))
-
-
-async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    log.error("unexpected error", path=request.url.path, error=type(error).__name__, exc_info=error)
-    return respond(request, Problem("internal"))
+def problem_of(request: Request, error: Exception) -> Problem:
+    """What the caller is told of an error; the log has the rest."""
+    path, kind = request.url.path, type(error).__name__
+    match error:
+        case Problem():
+            return error
+        case DBAPIError() | PoolTimeout() | OSError():
+            log.error("the database did not answer", path=path, error=kind)
+            return Problem("database_unavailable", retry_after=2)
+        case SealBroken():
+            log.error("a sealed secret does not open", path=path)
+            return Problem("seal_broken")
+    log.error("unexpected error", path=path, error=kind, where=where(error))
+    return Problem("internal")
 
 
 def _from_validation(errors: Sequence[Any]) -> Problem:
     if any(error["type"] == "json_invalid" for error in errors):
         return Problem("malformed_json")
-    fields = tuple(FieldError(".".join(map(str, e["loc"])), str(e["msg"])) for e in errors)
+    fields = tuple(
+        FieldError(".".join(str(part)[:64] for part in e["loc"]), str(e["msg"])) for e in errors[:MOST_ERRORS]
+    )
     named = ", ".join(f"{f.location}: {f.message}" for f in fields[:3])
     return Problem("bad_request", f"{named}.", errors=fields)
 
@@ -104,3 +116,26 @@ def documented(*codes: str) -> dict[int | str, dict[str, Any]]:
         said = by_status.setdefault(row.status, {"description": "", "content": {MEDIA_TYPE: {}}})
         said["description"] = f"{said['description']} `{code}`: {row.title}.".strip()
     return by_status
+
+
+class LastResort:
+    """Answers what nothing else foresaw; left to the framework, its message would reach the server's log."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = False
+
+        async def noting(message: Message) -> None:
+            nonlocal began
+            began = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        except Exception as error:
+            if scope["type"] != "http" or began:
+                raise
+            request = Request(scope)
+            await respond(request, problem_of(request, error))(scope, receive, send)

@@ -10,7 +10,7 @@ from sqlmodel import col, select
 
 from api.auth import Caller, SecretCaller
 from api.deps import ApiDeps, DepsOf
-from api.fields import MAX_LIST, Body, BuilderId, RowId, ScopeList, Url
+from api.fields import MAX_LIST, Body, BuilderId, PathId, ScopeList, Url
 from api.life_views import tell_deleted
 from api.opening import provider_of
 from api.problems import documented
@@ -135,6 +135,7 @@ SEARCHABLE = Searchable(
 
 @router.post("", status_code=201, response_model_exclude_none=True, responses=CHANGING, summary="Register an OAuth app")
 async def create(body: ProviderConfigRequest, caller: SecretCaller, deps: DepsOf) -> ProviderConfigResponse:
+    provider_of(deps, body.provider_id)
     _check(deps, body.provider_id, body)
     fields = body.model_dump(exclude={"client_secret", "signing_key"})
     new = NewConfig(**fields, client_secret=body.client_secret.get_secret_value(), signing_key=_plain(body.signing_key))
@@ -159,8 +160,8 @@ async def search(body: SearchRequest, caller: SecretCaller, deps: DepsOf) -> Res
     responses=documented("unauthenticated", "forbidden", "not_found"),
     summary="A provider config",
 )
-async def get(id: RowId, caller: SecretCaller, deps: DepsOf) -> ProviderConfigResponse:  # noqa: A002
-    return _shown(await _find(deps, caller, id))
+async def get(config_id: PathId, caller: SecretCaller, deps: DepsOf) -> ProviderConfigResponse:
+    return _shown(await _find(deps, caller, config_id))
 
 
 @router.patch(
@@ -170,18 +171,18 @@ async def get(id: RowId, caller: SecretCaller, deps: DepsOf) -> ProviderConfigRe
     summary="Change a provider config",
 )
 async def change(
-    id: RowId,  # noqa: A002
+    config_id: PathId,
     body: UpdateProviderConfigParams,
     caller: SecretCaller,
     deps: DepsOf,
 ) -> ProviderConfigResponse:
-    _check(deps, (await _find(deps, caller, id)).provider_id, body)
+    _check(deps, (await _find(deps, caller, config_id)).provider_id, body)
     try:
         config = await configs.change(
             deps.db,
             deps.sealer,
             caller.workspace_id,
-            id,
+            config_id,
             deps.clock(),
             client_secret=_plain(body.client_secret),
             signing_key=_plain(body.signing_key),
@@ -200,16 +201,16 @@ async def change(
     summary="Delete a provider config",
 )
 async def delete(
-    id: RowId,  # noqa: A002
+    config_id: PathId,
     caller: SecretCaller,
     deps: DepsOf,
     cascade: Annotated[bool, Query(description="Delete its living installations and connections first.")] = False,
 ) -> Response:
-    await _find(deps, caller, id)
+    await _find(deps, caller, config_id)
     if cascade:
-        await _delete_lives(deps, id)
+        await _delete_lives(deps, config_id)
     try:
-        await configs.delete(deps.db, caller.workspace_id, id, deps.clock())
+        await configs.delete(deps.db, caller.workspace_id, config_id, deps.clock())
     except ConfigInUse as error:
         raise _refused(error) from None
     return Response(status_code=204)
@@ -253,16 +254,21 @@ def _plain(secret: SecretStr | None) -> str | None:
 
 
 def _check(deps: ApiDeps, provider_id: str, body: ProviderConfigRequest | UpdateProviderConfigParams) -> None:
-    provider = provider_of(deps, provider_id)
-    try:
-        check_scopes(provider, ScopeKind.USER, body.scopes or ())
-        check_scopes(provider, ScopeKind.INSTALLATION, body.bot_scopes or ())
-    except UnknownScopeError as error:
-        raise Problem("invalid_scope", str(error)) from None
+    _check_scopes(deps, provider_id, ScopeKind.USER, body.scopes)
+    _check_scopes(deps, provider_id, ScopeKind.INSTALLATION, body.bot_scopes)
     _check_urls(deps, "oauth_redirect_url", [body.oauth_redirect_url] if body.oauth_redirect_url else [])
     _check_urls(deps, "allowed_redirect_urls", body.allowed_redirect_urls or [])
     if body.trust_publishable_sessions and not deps.development:
         raise Problem("trust_refused", "trust_publishable_sessions is accepted in development only.")
+
+
+def _check_scopes(deps: ApiDeps, provider_id: str, kind: ScopeKind, scopes: Sequence[str] | None) -> None:
+    # Without scopes the provider is not asked for: a config whose provider left the catalog can still be disabled.
+    if scopes:
+        try:
+            check_scopes(provider_of(deps, provider_id), kind, scopes)
+        except UnknownScopeError as error:
+            raise Problem("invalid_scope", str(error)) from None
 
 
 def _check_urls(deps: ApiDeps, field: str, urls: Sequence[str]) -> None:

@@ -1,8 +1,9 @@
 """`/providers` and `/api/providers`: the catalog."""
 
+from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, ConfigDict
 
 from api.auth import SecretCaller
@@ -11,7 +12,7 @@ from api.opening import provider_of
 from api.problems import documented
 from api.searching import DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET, Found, Searchable, SearchRequest, parse, respond
 from providers.model import Provider
-from vault.searching import Condition, FieldType, Op, Order, Page, Search, Value
+from vault.searching import Condition, FieldType, Op, Order, Page, Search
 
 router = APIRouter(tags=["providers"])
 
@@ -50,6 +51,7 @@ class SearchResponseProviderResponse(Found[ProviderResponse]):
     pass
 
 
+ProviderId = Annotated[str, Path(alias="id")]
 TEXTS = ("id", "name", "category", "description", "installation_type")
 FLAGS = ("verified", "auth_user", "auth_installation", "auth_api_key")
 SEARCHABLE = Searchable(
@@ -81,8 +83,8 @@ async def list_all(
 
 @router.get("/providers/{id}", response_model_exclude_none=True, responses=REFUSALS, summary="A provider")
 @router.get("/api/providers/{id}", response_model_exclude_none=True, responses=REFUSALS, summary="A provider")
-async def get(id: str, _caller: SecretCaller, deps: DepsOf) -> ProviderResponse:  # noqa: A002
-    return _shown(provider_of(deps, id))
+async def get(provider_id: ProviderId, _caller: SecretCaller, deps: DepsOf) -> ProviderResponse:
+    return _shown(provider_of(deps, provider_id))
 
 
 @router.post(
@@ -129,7 +131,7 @@ def _matching(deps: ApiDeps, search: Search) -> list[ProviderResponse]:
     """Those that match, in order, from the cursor on."""
     found = [p for p in map(_shown, deps.catalog.values()) if _meets(p, search)]
     for by in reversed(search.order):
-        found.sort(key=lambda p, by=by: _value(p, by.field), reverse=by.descending)  # type: ignore[misc]
+        found.sort(key=partial(_value, by.field), reverse=by.descending)
     return [p for p in found if search.after is None or _is_behind(p, search)]
 
 
@@ -139,7 +141,7 @@ def _meets(provider: ProviderResponse, search: Search) -> bool:
 
 
 def _holds(provider: ProviderResponse, condition: Condition) -> bool:
-    value: Any = _value(provider, condition.field)
+    value = _value(condition.field, provider)
     match condition.op:
         case Op.EQ:
             return bool(value == condition.value)
@@ -156,14 +158,14 @@ def _holds(provider: ProviderResponse, condition: Condition) -> bool:
 def _is_behind(provider: ProviderResponse, search: Search) -> bool:
     for by, value, bound in zip(search.order, _place(provider, search.order), search.after or (), strict=True):
         if value != bound:
-            return (value < bound) is by.descending  # type: ignore[operator]
+            return (value < bound) is by.descending
     return False
 
 
-def _place(provider: ProviderResponse, order: tuple[Order, ...]) -> tuple[Value, ...]:
-    return tuple(_value(provider, by.field) for by in order)
+def _place(provider: ProviderResponse, order: tuple[Order, ...]) -> tuple[Any, ...]:
+    return tuple(_value(by.field, provider) for by in order)
 
 
-def _value(provider: ProviderResponse, field: str) -> Value:
-    value: Value | None = getattr(provider, field)
+def _value(field: str, provider: ProviderResponse) -> Any:
+    value = getattr(provider, field)
     return "" if value is None else value

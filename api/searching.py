@@ -3,7 +3,7 @@
 import base64
 import binascii
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
@@ -95,10 +95,10 @@ def respond(model: type[Found[Any]], data: Sequence[Any], page: Page[Any], asked
 def _order(request: SearchRequest, resource: Searchable) -> tuple[Order, ...]:
     for directive in request.sort or ():
         _known(directive.field, resource.fields, "sort")
-    asked = {d.field: Order(d.field, d.direction == "desc") for d in reversed(request.sort or [])}
-    order = list(reversed(asked.values())) or [resource.order]
-    # What follows a unique field orders nothing, and every page has to begin at one exact row.
-    return (*(by for by in order if by.field != ID), next((by for by in order if by.field == ID), Order(ID)))
+    order = [Order(d.field, d.direction == "desc") for d in request.sort or ()] or [resource.order]
+    # Every page has to begin at one exact row; what follows a unique field orders nothing.
+    fields = [by.field for by in order]
+    return tuple(order[: fields.index(ID) + 1] if ID in fields else [*order, Order(ID)])
 
 
 def _conditions(filters: Mapping[str, Mapping[str, Any]], resource: Searchable) -> list[Condition]:
@@ -169,7 +169,7 @@ def _after(cursor: str, order: tuple[Order, ...], resource: Searchable) -> tuple
     return tuple(_value("cursor", resource.fields[by.field], value) for by, value in zip(order, plain, strict=True))
 
 
-def _known(name: str, allowed: Mapping[str, Any] | frozenset[str] | Sequence[str], where: str) -> None:
+def _known(name: str, allowed: Collection[str], where: str) -> None:
     if name not in allowed:
         raise _bad(where, f"{where} does not take {name[:64]!r}; it takes {', '.join(sorted(allowed))}.")
 

@@ -12,7 +12,7 @@ from api.opening import provider_of
 from api.problems import documented
 from domain.errors import Problem
 from domain.life import Kind
-from domain.redirects import origin_of
+from domain.redirects import is_origin
 from vault import session_tokens
 
 router = APIRouter(tags=["sessions"])
@@ -44,7 +44,7 @@ class SessionTokenResult(BaseModel):
 )
 async def mint(body: CreateSessionTokenParams, caller: SecretCaller, deps: DepsOf) -> SessionTokenResult:
     provider = provider_of(deps, body.provider)
-    if body.opener_origin is not None and origin_of(body.opener_origin) is None:
+    if body.opener_origin is not None and not is_origin(body.opener_origin):
         raise Problem("bad_request", "opener_origin is not an origin such as https://app.example.com.")
     mandate = session_tokens.Mandate(
         workspace_id=caller.workspace_id,

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from api.auth import AnyCaller, Presented, SecretCaller, secret_only
 from api.cookies import holds_cookie
 from api.deps import ApiDeps, DepsOf
-from api.fields import Body, BuilderId, ScopeList, Url
+from api.fields import Body, BuilderId, RowId, ScopeList, Url
 from api.opening import Wish, open_session
 from api.problems import documented
 from domain.errors import Problem
@@ -126,7 +126,7 @@ async def open_connect(body: CreateAuthSessionParams, caller: AnyCaller, deps: D
     response_model_exclude_none=True,
     summary="The outcome of a session",
 )
-async def get_outcome(session_id: str, caller: AnyCaller, deps: DepsOf) -> SessionOutcome:
+async def get_outcome(session_id: RowId, caller: AnyCaller, deps: DepsOf) -> SessionOutcome:
     session = await _session(deps, session_id)
     other_token = caller.token is not None and caller.token.session_id != session.id
     if session.workspace_id != caller.workspace_id or other_token:
@@ -141,7 +141,7 @@ async def get_outcome(session_id: str, caller: AnyCaller, deps: DepsOf) -> Sessi
     summary="Choose a site among several",
 )
 async def select_site(
-    session_id: str, body: Selection, request: Request, deps: DepsOf, presented: Presented
+    session_id: RowId, body: Selection, request: Request, deps: DepsOf, presented: Presented
 ) -> SessionOutcome:
     session = await _chooser(session_id, request, deps, presented)
     if session.state != AttemptState.AWAITING_SELECTION:
@@ -162,7 +162,7 @@ async def select_site(
     response_model_exclude_none=True,
     summary="Confirm whose consent it was",
 )
-async def complete(session_id: str, body: Completion, caller: SecretCaller, deps: DepsOf) -> SessionOutcome:
+async def complete(session_id: RowId, body: Completion, caller: SecretCaller, deps: DepsOf) -> SessionOutcome:
     session = await _session(deps, session_id)
     if session.workspace_id != caller.workspace_id:
         raise Problem("not_found")
@@ -207,7 +207,7 @@ def _check_person(session: AuthSession, body: Completion) -> None:
     named = body.user_id if session.user_id else body.tenant_id
     if named is None:
         raise Problem("bad_request", f"Name the {'user_id' if session.user_id else 'tenant_id'} that is confirmed.")
-    if (session.user_id and body.user_id != session.user_id) or body.tenant_id not in (None, session.tenant_id):
+    if body.user_id not in (None, session.user_id) or body.tenant_id not in (None, session.tenant_id):
         raise Problem("user_mismatch", "The session was opened for another user or tenant.")
 
 

@@ -8,7 +8,8 @@ from starlette.responses import RedirectResponse
 
 from api.cookies import set_cookie
 from api.deps import ApiDeps, DepsOf
-from api.hosted import HEADERS, page, refusal
+from api.fields import is_row_id
+from api.hosted import HEADERS, page, shown
 from domain.errors import Problem
 from domain.life import AttemptState, Kind
 from domain.oauth.authorize import code_challenge
@@ -27,10 +28,7 @@ COOKIE_GRACE = timedelta(hours=1)
 
 @router.get("/oauth/visit/{session_id}", summary="The link a user opens", response_class=Response)
 async def visit(session_id: str, request: Request, deps: DepsOf) -> Response:
-    try:
-        return await _visit(session_id, deps)
-    except Problem as problem:
-        return refusal(request, problem)
+    return await shown(request, _visit(session_id, deps))
 
 
 async def _visit(session_id: str, deps: ApiDeps) -> Response:
@@ -54,7 +52,7 @@ async def _visit(session_id: str, deps: ApiDeps) -> Response:
 
 async def _rows(session_id: str, deps: ApiDeps) -> tuple[AuthSession, ProviderConfig]:
     async with deps.db.reading() as tx:
-        session = await sessions.get_session(tx, session_id)
+        session = await sessions.get_session(tx, session_id) if is_row_id(session_id) else None
         config = await configs.get(tx, session.workspace_id, session.provider_config_id) if session else None
     if session is None or config is None or session.provider_id not in deps.catalog:
         raise Problem("session_unknown")

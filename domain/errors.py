@@ -9,6 +9,7 @@ Problem
 """
 
 from dataclasses import dataclass
+from traceback import extract_tb
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,3 +95,8 @@ class Problem(Exception):
         self.candidates = candidates
         self.retry_after = retry_after
         super().__init__(f"{code}: {self.detail}")
+
+
+def where(error: BaseException) -> list[str]:
+    """The way an unexpected error took, for the log. Its message stays out: a library may quote a secret in it."""
+    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in extract_tb(error.__traceback__)]

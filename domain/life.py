@@ -5,11 +5,11 @@ Transitions are `apply(state, fact, now) -> state`; `next_wakeup(state, now)` sa
 """
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from domain.credential import CredentialRef
-from domain.schedule import FIRST_BACKOFF, backoff, refresh_at
+from domain.schedule import FIRST_BACKOFF, MAX_BACKOFF, backoff, refresh_at
 
 
 class Kind(StrEnum):
@@ -236,11 +236,19 @@ def _credentialed(state: LifeState, fact: Credentialed) -> LifeState:
 
 def _stumbled(state: LifeState, fact: Stumbled, now: datetime) -> LifeState:
     failures = state.failures + 1 if fact.counted else state.failures
-    retry = now + backoff(max(failures, 1), fact.jitter)
-    if fact.not_before is not None:
-        # A worker's clock may lag behind the engine's: what is over by ours is never tried without a pause.
-        retry = max(retry if fact.counted else now + FIRST_BACKOFF, fact.not_before)
-    return replace(state, failures=failures, last_error=fact.error, retry_at=retry, refresh_wanted=False)
+    retry = now + (backoff(failures, fact.jitter) if fact.counted else _waiting(fact))
+    return replace(
+        state,
+        failures=failures,
+        last_error=fact.error,
+        retry_at=max(retry, fact.not_before or retry),
+        refresh_wanted=False,
+    )
+
+
+def _waiting(fact: Stumbled) -> timedelta:
+    """The least pause of a wait: a worker's clock may lag behind the engine's, so what is over by ours gets one too."""
+    return FIRST_BACKOFF if fact.not_before else MAX_BACKOFF
 
 
 def _attempt_moved(state: LifeState, fact: AttemptMoved, now: datetime) -> LifeState:

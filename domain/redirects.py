@@ -17,7 +17,12 @@ def origin_of(url: str) -> tuple[str, str, int] | None:
         return None
     if any(ord(c) <= 32 or ord(c) == 127 for c in url):
         return None
-    return parts.scheme, parts.hostname, port or DEFAULT_PORTS[parts.scheme]
+    return parts.scheme, parts.hostname, DEFAULT_PORTS[parts.scheme] if port is None else port
+
+
+def is_origin(value: str) -> bool:
+    """Whether it is an http(s) origin and nothing more (RFC 6454 section 6.2)."""
+    return origin_of(value) is not None and not set("/?#") & set(value.partition("://")[2])
 
 
 def is_allowed(redirect_url: str, allowed: Sequence[str] | None, oauth_redirect_url: str) -> bool:

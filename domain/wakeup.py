@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from domain.credential import CredentialRef
 from domain.life import Attempt, AttemptState, LifeState, Status
 
 
@@ -61,11 +62,15 @@ def _retry_at(attempt: Attempt | None, now: datetime) -> datetime:
 def _refresh(state: LifeState, now: datetime) -> list[Wakeup]:
     if state.status is not Status.ACTIVE or state.credential is None:
         return []
-    due = now if state.refresh_wanted and state.credential.refreshable else state.refresh_at
-    if due is None:
-        return []
-    waits = [t for t in (state.retry_at, state.held_until) if t]
-    return [Wakeup(Step.REFRESH, max([due, *waits]))]
+    due = _refresh_due(state, state.credential, now)
+    return [] if due is None else [Wakeup(Step.REFRESH, max(due, state.held_until or due))]
+
+
+def _refresh_due(state: LifeState, credential: CredentialRef, now: datetime) -> datetime | None:
+    """What was begun is finished, although the token still lives: one in doubt is sent again inside a short window."""
+    if not credential.refreshable:
+        return state.refresh_at and max(state.refresh_at, state.retry_at or state.refresh_at)
+    return state.retry_at or (now if state.refresh_wanted else state.refresh_at)
 
 
 def is_open(state: LifeState, session_id: str) -> bool:

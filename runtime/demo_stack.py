@@ -16,6 +16,7 @@ from runtime.errors import PartFailedError
 from runtime.ports import free_port
 from runtime.processes import Stack, running_stack
 from runtime.settings import PREFIX, Settings, variable
+from runtime.supervisor import leashed
 
 PORTS = ("api_port", "temporal_port", "temporal_ui_port", "simulator_port")
 READY_SECONDS = 90
@@ -51,7 +52,7 @@ async def own_stack(folder: Path, **environment: str) -> AsyncIterator[DemoStack
     log = folder / "dev.log"
     with log.open("wb") as output:
         child = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "runtime.cli", "dev"),
+            *leashed((sys.executable, "-m", "runtime.cli", "dev")),
             env=_environment(folder) | environment,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,

@@ -74,10 +74,12 @@ class DevStack:
 
     async def _end(self) -> None:
         self._state = "ending"
-        if self._supervisor.processes:
+        begun = self._supervisor.begun
+        if begun:
             self._note()
             self._say("ending everything; the state is kept")
-            await self._supervisor.stop()
+        await self._supervisor.stop()
+        if begun:
             self._say("ended")
         record_file(self._settings.data_dir).unlink(missing_ok=True)
 

@@ -54,6 +54,11 @@ class _Kept:
     keeper: asyncio.Task[None] | None = None
 
 
+def leashed(command: tuple[str, ...]) -> tuple[str, ...]:
+    """The command such that it ends when this process does, however that happens."""
+    return (sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), *command)
+
+
 class Supervisor:
     """Runs parts as children of this process, each in a session of its own, so that Ctrl-C reaches only us."""
 
@@ -63,6 +68,11 @@ class Supervisor:
         self._patience = patience or Patience()
         self._kept: list[_Kept] = []
         self._stopping = False
+
+    @property
+    def begun(self) -> bool:
+        """True once a part was told to start."""
+        return bool(self._kept)
 
     @property
     def processes(self) -> tuple[Process, ...]:
@@ -119,7 +129,7 @@ class Supervisor:
     async def _run_once(self, kept: _Kept, *, again: bool) -> int:
         part = kept.part
         child = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), *part.command),
+            *leashed(part.command),
             env={**os.environ, **part.env},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,

@@ -2,10 +2,12 @@
 
 from datetime import datetime
 
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from vault.ids import new_id
+from vault.lives import LostRace
 from vault.tables import AccountGrant, Life
 
 
@@ -13,24 +15,36 @@ async def join_grant(tx: AsyncSession, life: Life, account_id: str, scopes: list
     """The id of the grant behind a credential; empty where the account cannot be told."""
     if not account_id:
         return ""
+    grant = await _locked(tx, life, account_id)
+    if grant is None:
+        made = AccountGrant(
+            id=new_id("grant"),
+            workspace_id=life.workspace_id,
+            provider_config_id=life.provider_config_id,
+            account_id=account_id,
+            scopes=scopes,
+            granted_at=now,
+        )
+        try:
+            async with tx.begin_nested():
+                tx.add(made)
+        except IntegrityError:
+            grant = await _locked(tx, life, account_id)  # another life of this account was first
+        else:
+            return made.id
+    if grant is None:
+        raise LostRace(account_id)
+    grant.revision += 1
+    grant.granted_at = now
+    grant.scopes = scopes
+    await tx.flush()
+    return grant.id
+
+
+async def _locked(tx: AsyncSession, life: Life, account_id: str) -> AccountGrant | None:
     query = (
         select(AccountGrant)
         .where(AccountGrant.provider_config_id == life.provider_config_id, AccountGrant.account_id == account_id)
         .with_for_update()
     )
-    grant = (await tx.exec(query)).first()
-    if grant is None:
-        grant = AccountGrant(
-            id=new_id("grant"),
-            workspace_id=life.workspace_id,
-            provider_config_id=life.provider_config_id,
-            account_id=account_id,
-            granted_at=now,
-        )
-        tx.add(grant)
-    else:
-        grant.revision += 1
-        grant.granted_at = now
-    grant.scopes = scopes
-    await tx.flush()
-    return grant.id
+    return (await tx.exec(query)).first()

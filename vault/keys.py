@@ -5,11 +5,11 @@ An empty tenant names the workspace's own data key. Destroying a wrapped key mak
 
 import os
 import secrets
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from time import monotonic
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -119,7 +119,7 @@ class Keys:
     async def opening_key(self, workspace_id: str, tenant_id: str, key_id: str) -> DataKeyHandle | None:
         """The owner's key of that id, usually from memory; None if it is unknown, destroyed or another owner's."""
         known = self._cache.get(key_id)
-        if known is None or time.monotonic() > known.until:
+        if known is None or monotonic() > known.until:
             wrapped = await self._store.get(key_id)
             known = None if wrapped is None else self._unwrapped(wrapped)
         return known.handle if known is not None and known.owner == (workspace_id, tenant_id) else None
@@ -145,7 +145,7 @@ class Keys:
 
     def _unwrapped(self, wrapped: WrappedKey) -> _Unwrapped:
         handle = DataKeyHandle(wrapped.id, self._ring.unwrap(wrapped))
-        known = _Unwrapped((wrapped.workspace_id, wrapped.tenant_id), handle, time.monotonic() + CACHED_SECONDS)
+        known = _Unwrapped((wrapped.workspace_id, wrapped.tenant_id), handle, monotonic() + CACHED_SECONDS)
         self._cache[wrapped.id] = known
         self._cache.move_to_end(wrapped.id)
         if len(self._cache) > CACHED_KEYS:

@@ -14,7 +14,7 @@ from vault.crypto import Owner, Sealer
 from vault.database import Database
 from vault.tables import Credential, Life
 
-MOST = 5
+MOST = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +120,15 @@ def _query(wanted: Wanted) -> Select[*tuple[Any, ...]]:
             col(Life.deleted_at).is_(None),
             col(Life.kind).in_(wanted.kinds),
         )
+        # What is preferred comes first, so that the limit cannot hide it: installations, then what is active.
+        .order_by(col(Life.kind).desc(), col(Life.status), col(Life.created_at))
         .limit(MOST)
     )
     if Kind.CONNECTION in wanted.kinds:
         query = query.where(col(Life.user_id) == wanted.user_id)
     if wanted.installation_id:
-        installation = Life.id if wanted.kinds == (Kind.INSTALLATION,) else Life.installation_id
-        query = query.where(col(installation) == wanted.installation_id)
+        itself = (col(Life.kind) == Kind.INSTALLATION) & (col(Life.id) == wanted.installation_id)
+        query = query.where(itself | (col(Life.installation_id) == wanted.installation_id))
     if wanted.provider_config_id:
         query = query.where(col(Life.provider_config_id) == wanted.provider_config_id)
     return query

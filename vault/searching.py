@@ -24,15 +24,6 @@ FAR = datetime(9999, 12, 31, tzinfo=UTC)
 """Where an absent time is sorted: the databases disagree about NULL, and a page could not begin behind one."""
 
 
-COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
-    "eq": operator.eq,
-    "lt": operator.lt,
-    "lte": operator.le,
-    "gt": operator.gt,
-    "gte": operator.ge,
-}
-
-
 class FieldType(StrEnum):
     """What the values of a field are."""
 
@@ -53,6 +44,15 @@ class Op(StrEnum):
     GTE = "gte"
     CONTAINS = "contains"
     EXISTS = "exists"
+
+
+COMPARISONS: Mapping[Op, Callable[[Any, Any], Any]] = {
+    Op.EQ: operator.eq,
+    Op.LT: operator.lt,
+    Op.LTE: operator.le,
+    Op.GT: operator.gt,
+    Op.GTE: operator.ge,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +125,11 @@ def type_of(column: ColumnElement[Any]) -> FieldType:
 
 
 async def find_page(
-    tx: AsyncSession, query: Query, columns: Columns, search: Search, words_in: Iterable[ColumnElement[Any]]
+    tx: AsyncSession, query: Query, fields: Columns, search: Search, words_in: Iterable[ColumnElement[Any]]
 ) -> Page[Any]:
     """The rows of `query` that match. Each row ends with the values it was ordered by."""
-    keys = [_sort_key(columns[order.field]) for order in search.order]
-    wanted = [_condition(columns[c.field], c) for c in search.conditions]
+    keys = [_sort_key(fields[order.field]) for order in search.order]
+    wanted = [_condition(fields[c.field], c) for c in search.conditions]
     if search.words:
         wanted.append(or_(*(column.icontains(search.words, autoescape=True) for column in words_in)))
     if search.after is not None:

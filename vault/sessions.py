@@ -89,7 +89,7 @@ async def consume(tx: AsyncSession, visit: Visit, sealed_code: bytes, now: datet
 
 async def deny(tx: AsyncSession, visit: Visit, reason: str, now: datetime) -> bool:
     """The provider sent the browser back without a code."""
-    return await _update(
+    denied = await _update(
         tx,
         visit.session_id,
         AttemptState.PENDING,
@@ -99,6 +99,9 @@ async def deny(tx: AsyncSession, visit: Visit, reason: str, now: datetime) -> bo
         consumed_at=now,
         finished_at=now,
     )
+    if denied:
+        await _forget_verifiers(tx, visit.session_id, visit.id)
+    return denied
 
 
 async def acknowledge(tx: AsyncSession, session_id: str, now: datetime) -> None:
@@ -156,15 +159,11 @@ async def verify(tx: AsyncSession, session_id: str, now: datetime) -> bool:
 async def finish(
     tx: AsyncSession, session: AuthSession, now: datetime, *, reason: str = "", expected: str = ""
 ) -> bool:
-    """End an attempt: completed without a reason, failed with one. Its code and verifiers go at once (retention)."""
-    await tx.exec(delete(Visit).where(col(Visit.session_id) == session.id, col(Visit.id) != session.consumed_visit_id))
-    await tx.exec(
-        update(Visit)
-        .where(col(Visit.session_id) == session.id)
-        .values(sealed_verifier=None)
-        .execution_options(synchronize_session=False)
-    )
-    return await _update(
+    """End an attempt: completed without a reason, failed with one; False if it has moved on since it was read.
+
+    Its code and verifiers go at once (retention).
+    """
+    ended = await _update(
         tx,
         session.id,
         session.state,
@@ -173,6 +172,20 @@ async def finish(
         expected=expected,
         finished_at=now,
         sealed_code=None,
+    )
+    if ended:
+        await _forget_verifiers(tx, session.id, session.consumed_visit_id)
+    return ended
+
+
+async def _forget_verifiers(tx: AsyncSession, session_id: str, consumed_visit_id: str) -> None:
+    """Only the visit that came back is kept: its browser may still ask how the attempt ended."""
+    await tx.exec(delete(Visit).where(col(Visit.session_id) == session_id, col(Visit.id) != consumed_visit_id))
+    await tx.exec(
+        update(Visit)
+        .where(col(Visit.session_id) == session_id)
+        .values(sealed_verifier=None)
+        .execution_options(synchronize_session=False)
     )
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -43,8 +43,8 @@ from vault.tables import (
     Life,
     Outbox,
     ProviderConfig,
-    Tombstone,
     TokenAttempt,
+    Tombstone,
     Visit,
 )
 
@@ -66,12 +66,14 @@ class Interposed:
 
     inner: Database
     script: list[Any] = field(default_factory=list)
+    count: int = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
+        self.count += 1
         step = self.script.pop(0) if self.script else None
         if step == "away":
             raise OperationalError("BEGIN", {}, ConnectionError())
@@ -193,6 +195,15 @@ class Stage:
         (found,) = await self.all(Tombstone, life_id=life.id)
         return found
 
+    async def visits(self, session: AuthSession) -> list[Visit]:
+        return await self.all(Visit, session_id=session.id)
+
+    async def candidates(self, session: AuthSession) -> list[Credential]:
+        return await self.all(Credential, session_id=session.id, role="candidate")
+
+    async def credentials(self, life: Life) -> list[Credential]:
+        return await self.all(Credential, life_id=life.id)
+
     async def all(self, table: Any, **equal: Any) -> list[Any]:
         query = select(table).where(*(col(getattr(table, name)) == value for name, value in equal.items()))
         async with self.deps.db.reading() as tx:
@@ -269,10 +280,14 @@ class Stage:
         session = await self.open_session(life, **changes)
         visit = await self.visit(session)
         code = await self.consent(session, person, sites)
+        await self.consume(session, visit, code)
+        return await self.session(session.id)
+
+    async def consume(self, session: AuthSession, visit: Visit, code: str, at: datetime | None = None) -> None:
+        """What the callback does with a code."""
         sealed = await self.deps.sealer.seal(session_owner(session), CODE, 1, code)
         async with self.deps.db.transaction() as tx:
-            assert await sessions.consume(tx, visit, sealed, self.clock.now)
-        return await self.session(session.id)
+            assert await sessions.consume(tx, visit, sealed, at or self.clock.now)
 
     async def advance(self, life: Life, session: AuthSession, deps: Deps | None = None) -> AttemptResult:
         return await advance_attempt(deps or self.deps, AttemptOrder(ids(life), session.id))

@@ -122,6 +122,14 @@ async def test_null_takes_a_list_back_to_its_default(client: httpx.AsyncClient, 
     assert changed["bot_scopes"] == ["write:jira-work"]
 
 
+async def test_a_config_can_be_disabled_after_its_provider_left_the_catalog(
+    client: httpx.AsyncClient, new_config: Any
+) -> None:
+    path = f"/api/provider-configs/{(await new_config(provider_id='gone')).id}"
+    assert (await client.patch(path, json={"enabled": False})).json()["enabled"] is False
+    assert (await client.patch(path, json={"scopes": ["read:any"]})).json()["code"] == "provider_unknown"
+
+
 async def test_a_new_client_secret_is_stored_and_never_shown(
     client: httpx.AsyncClient, new_config: Any, db: Any, sealer: Any, clock: Any
 ) -> None:
@@ -180,16 +188,17 @@ async def test_cascade_needs_no_temporal(client: httpx.AsyncClient, new_config: 
     assert (await client.get(f"/api/connections/{life.id}")).json()["status"] == "revoked"
 
 
-@pytest.mark.parametrize("config_id", ["theirs", "cfg_unknown", "%00", "x" * 200, "é"])
 @pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
 async def test_an_unknown_or_foreign_config_is_not_there(
-    client: httpx.AsyncClient, stranger: httpx.AsyncClient, method: str, config_id: str
+    client: httpx.AsyncClient, stranger: httpx.AsyncClient, method: str
 ) -> None:
     theirs = (await stranger.post("/api/provider-configs", json=NEW)).json()["id"]
-    path = f"/api/provider-configs/{config_id.replace('theirs', theirs)}"
-    answer = await client.request(method, path, json={} if method == "PATCH" else None)
-    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
-    assert (await stranger.get(f"/api/provider-configs/{theirs}")).status_code == 200
+    for config_id in (theirs, "cfg_unknown", "%00", "x" * 200, "é"):
+        answer = await client.request(
+            method, f"/api/provider-configs/{config_id}", json={} if method == "PATCH" else None
+        )
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found"), config_id
+    assert (await stranger.get(f"/api/provider-configs/{theirs}")).json()["revision"] == 1
 
 
 async def test_a_search_shows_the_workspaces_own_configs(

@@ -56,6 +56,7 @@ def test_a_folder_that_cannot_be_written_gives_one_line(settings_with: Callable[
     [
         (TEXT, "key 1 has no id"),
         ("bad id:" + TEXT, "key 1 has no id"),
+        ("k:" + TEXT[:5] + "!?" + TEXT[5:], 'key "k" is not valid base64'),
         ("k:" + TEXT[:-5], 'key "k" is not valid base64'),
         ("k:" + base64.b64encode(KEY[:31]).decode(), 'key "k" has 31 bytes, not 32'),
         (f"k:{TEXT},k:{TEXT}", 'two keys have the id "k"'),

@@ -71,6 +71,7 @@ def test_a_traceback_shows_no_local_variables_and_no_secret(
     settings_with: Callable[..., Settings], stderr: Callable[[], str], log_format: str
 ) -> None:
     def fail(local: Any) -> None:
+        _also = "in a local variable: " + local
         raise RuntimeError(f"no: access_token={local}")
 
     configure_logs(settings_with(log_format=log_format), "api")

@@ -85,11 +85,12 @@ async def test_the_wait_grows_up_to_a_bound(supervisor: Supervisor, heard: Heard
     assert not any("in 0.08 s" in line for line in heard.lines)
 
 
-async def test_a_part_that_refuses_to_start_ends_the_start(supervisor: Supervisor) -> None:
+async def test_a_part_that_refuses_to_start_is_not_tried_again(supervisor: Supervisor, heard: Heard) -> None:
     refusing = Part("api", (sys.executable, "-c", "raise SystemExit(2)"), never)
     with pytest.raises(PartFailedError, match="api ended with code 2 before it was ready"):
         await supervisor.start(refusing)
     assert supervisor.processes == ()
+    assert heard.lines == []
 
 
 async def test_a_part_that_keeps_dying_before_it_is_ready_ends_the_start(supervisor: Supervisor) -> None:
@@ -148,8 +149,10 @@ async def ready(pid):
     return True
 
 async def main():
-    supervisor = Supervisor(lambda *_: None, lambda: None)
-    await supervisor.start(Part("part", (sys.executable, "-c", "import time; time.sleep(60)"), ready))
+    up = asyncio.Event()
+    supervisor = Supervisor(lambda *_: up.set(), lambda: None)
+    await supervisor.start(Part("part", (sys.executable, "-c", {SLEEP!r}), ready))
+    await up.wait()
     print(supervisor.processes[0].pid, flush=True)
     await asyncio.sleep(60)
 

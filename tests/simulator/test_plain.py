@@ -49,8 +49,9 @@ async def test_a_wrong_client_is_challenged(plain: Any) -> None:
 
 
 async def test_json_is_not_accepted(plain: Any) -> None:
+    token = (await plain.connect())["refresh_token"]
     body = {"grant_type": "refresh_token", "client_id": plain.client_id, "client_secret": plain.secret}
-    answer = await plain.http.post("/plain/token", json=body)
+    answer = await plain.http.post("/plain/token", json={**body, "refresh_token": token})
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
 
 

@@ -1,6 +1,5 @@
 """The simulator as a process: connections really cut, state kept, nothing secret in its log."""
 
-import asyncio
 import os
 import socket
 import subprocess
@@ -57,12 +56,12 @@ def _wait(process: "subprocess.Popen[bytes]", port: int) -> None:
     pytest.fail("the simulator does not answer")
 
 
-async def _log_with(path: Path, line: str) -> str:
+def _log_with(path: Path, line: str) -> str:
     """The log once `line` is in it: it is written just after the answer was sent."""
     deadline = time.monotonic() + 10
     while line not in path.read_text():
         assert time.monotonic() < deadline, path.read_text()
-        await asyncio.sleep(0.02)
+        time.sleep(0.02)
     return path.read_text()
 
 
@@ -107,7 +106,7 @@ async def test_state_survives_a_kill_and_holds_no_secret(start: Start, over_wire
 async def test_the_log_has_no_query_strings(start: Start, over_wire: Any, tmp_path: Path) -> None:
     start()
     await over_wire.open(state="canary-state")
-    log = await _log_with(tmp_path / "log", "GET /authorize 200")
+    log = _log_with(tmp_path / "log", "GET /authorize 200")
     assert "canary-state" not in log
 
 

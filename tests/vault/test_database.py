@@ -205,8 +205,8 @@ async def test_readers_neither_wait_for_a_writer_nor_see_its_half(db: Database, 
     async with db.transaction() as tx:
         tx.add(workspace(now))
         await tx.flush()
-        assert await asyncio.wait_for(name_of(db), 2) is None
-        assert await asyncio.wait_for(name_of(another_process), 2) is None
+        assert await asyncio.wait_for(name_of(db), 10) is None
+        assert await asyncio.wait_for(name_of(another_process), 10) is None
         async with another_process.connect() as connection:
             assert (await connection.execute(select(func.count()).select_from(Workspace))).scalar() == 0
 
@@ -214,7 +214,7 @@ async def test_readers_neither_wait_for_a_writer_nor_see_its_half(db: Database, 
 async def test_a_writer_does_not_wait_for_readers(db: Database, another_process: Database, now) -> None:
     async with another_process.reading() as tx:
         assert (await tx.exec(select(Workspace))).first() is None
-        async with asyncio.timeout(2), db.transaction() as writing:
+        async with asyncio.timeout(10), db.transaction() as writing:
             writing.add(workspace(now))
 
 

@@ -1,4 +1,5 @@
 import asyncio
+import time
 
 import pytest
 from sqlmodel import col, select, update
@@ -6,7 +7,7 @@ from sqlmodel import col, select, update
 from vault.crypto import Owner, SealBroken, Sealer, key_id_of
 from vault.database import Database
 from vault.key_store import SqlKeyStore
-from vault.keys import KeyEncryptionKeyMissing, KeyEncryptionKeyWrong, KeyRing, KeyRingError, Keys
+from vault.keys import CACHED_SECONDS, KeyEncryptionKeyMissing, KeyEncryptionKeyWrong, KeyRing, KeyRingError, Keys
 from vault.tables import DataKey
 
 OWNER = Owner("default", "acme", "life", "conn_1")
@@ -68,7 +69,8 @@ async def test_another_process_forgets_a_destroyed_key_after_a_while(
 ) -> None:
     sealed = await Sealer(another_process).seal(OWNER, "access", 1, "secret")
     await keys.destroy("default", "acme")
-    monkeypatch.setattr("vault.keys.time.monotonic", lambda at=__import__("time").monotonic() + 301: at)
+    later = time.monotonic() + CACHED_SECONDS
+    monkeypatch.setattr("vault.keys.monotonic", lambda: later)
     with pytest.raises(SealBroken):
         await Sealer(another_process).open(OWNER, "access", 1, sealed)
 

@@ -1,0 +1,169 @@
+"""The end of a life: what is said upstream, and that the secret is gone in any case (law 10)."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlmodel import col, delete
+
+from activities.load import load
+from activities.messages import Ending, LifeIds, RevokeResult
+from activities.revoke import revoke
+from domain.life import AttemptState, Kind, Status
+from providers.catalog import Catalog
+from vault.tables import ClientSecret, Event
+
+
+def ids(life: Any) -> LifeIds:
+    return LifeIds(life.workspace_id, life.kind, life.provider_id, life.id, life.tenant_id, life.user_id)
+
+
+async def buried(stage: Any, life: Any, upstream: str) -> None:
+    """Everything a finished deletion promises."""
+    row, stone = await stage.row(life), await stage.tombstone(life)
+    assert (row.status, row.revoked_at, row.next_due_at) == (Status.REVOKED, stage.clock.now, None)
+    assert (stone.upstream, stone.finished_at) == (upstream, stage.clock.now)
+    assert await stage.credentials(life) == []
+    assert (await stage.events(life))[-1] == "deleted"
+    last = (await stage.all(Event, life_id=life.id))[-1]
+    assert last.data["upstream"] == upstream
+    assert (await load(stage.deps, ids(life))).status == Status.REVOKED
+
+
+async def test_a_provider_that_can_is_told_and_confirms(stage: Any) -> None:
+    life = await stage.connected(provider="plain")
+    secrets = await stage.secrets(life)
+    await stage.entomb(life)
+    assert await revoke(stage.deps, ids(life)) == RevokeResult(Ending.DONE, "confirmed")
+    assert not await stage.valid("refresh", secrets.refresh)
+    assert not await stage.valid("access", secrets.access)
+    await buried(stage, life, "confirmed")
+
+
+async def test_a_provider_without_revocation_is_unsupported_and_the_secret_goes(stage: Any) -> None:
+    life = await stage.connected()
+    await stage.entomb(life)
+    assert await revoke(stage.deps, ids(life)) == RevokeResult(Ending.DONE, "unsupported")
+    await buried(stage, life, "unsupported")
+
+
+async def test_a_grant_that_another_life_uses_is_kept_until_the_last_one_goes(stage: Any) -> None:
+    deps = stage.deps
+    first = await stage.connected(Kind.CONNECTION, provider="plain", user_id="ann")
+    second = await stage.connected(Kind.CONNECTION, provider="plain", user_id="bob")
+    secrets = [await stage.secrets(life) for life in (first, second)]
+    await stage.entomb(first)
+    assert (await revoke(deps, ids(first))).upstream == "kept_shared"
+    await buried(stage, first, "kept_shared")
+    assert await stage.asked("plain.revoke") == 0
+    assert await stage.valid("refresh", secrets[0].refresh)
+
+    await stage.entomb(second)
+    assert (await revoke(deps, ids(second))).upstream == "confirmed"
+    assert not await stage.valid("refresh", secrets[1].refresh)
+
+
+async def test_the_provider_is_tried_for_a_quarter_of_an_hour_from_the_first_attempt(stage: Any) -> None:
+    life = await stage.connected(provider="plain")
+    await stage.entomb(life)
+    stage.clock.advance(hours=3)  # the engine was away
+    await stage.fault("plain.revoke", "status", status=503, times=None)
+    for _ in range(2):
+        assert (await revoke(stage.deps, ids(life))).ending is Ending.STUMBLED
+        assert len(await stage.credentials(life)) == 1
+        stage.clock.advance(minutes=7)
+    stage.clock.advance(minutes=1)
+    assert await revoke(stage.deps, ids(life)) == RevokeResult(Ending.DONE, "unconfirmed")
+    await buried(stage, life, "unconfirmed")
+
+
+@pytest.mark.parametrize("fault", [{"kind": "status", "status": 503}, {"kind": "drop_after"}, {"kind": "drop_before"}])
+async def test_a_provider_that_answers_later_confirms_after_all(stage: Any, fault: dict[str, Any]) -> None:
+    life = await stage.connected(provider="plain")
+    await stage.entomb(life)
+    await stage.fault("plain.revoke", **fault)
+    assert (await revoke(stage.deps, ids(life))).ending is Ending.STUMBLED
+    stage.clock.advance(minutes=1)
+    assert (await revoke(stage.deps, ids(life))).upstream == "confirmed"
+
+
+async def test_a_second_run_says_what_the_first_one_did(stage: Any) -> None:
+    life = await stage.connected(provider="plain")
+    await stage.entomb(life)
+    await revoke(stage.deps, ids(life))
+    again = await revoke(stage.deps, ids(life))
+    assert again == RevokeResult(Ending.DONE, "confirmed")
+    assert await stage.asked("plain.revoke") == 1
+    assert (await stage.events(life)).count("deleted") == 1
+
+
+async def test_a_life_that_was_never_active_is_buried_without_a_call(stage: Any) -> None:
+    life = await stage.life(provider="plain")
+    await stage.entomb(life)
+    assert (await revoke(stage.deps, ids(life))).ending is Ending.DONE
+    assert await stage.asked("plain.revoke") == 0
+    assert (await stage.row(life)).status == Status.REVOKED
+
+
+async def test_open_attempts_end_with_their_life_and_their_candidates_go(stage: Any) -> None:
+    life = await stage.connected(provider="plain")
+    waiting = await stage.come_back(life, needs_verification=True)
+    await stage.advance(life, waiting)
+    unvisited = await stage.open_session(life)
+    await stage.entomb(life)
+    await revoke(stage.deps, ids(life))
+    for session in (waiting, unvisited):
+        row = await stage.session(session.id)
+        assert (row.state, row.reason, row.sealed_code) == (AttemptState.FAILED, "deleted", None)
+    assert await stage.credentials(life) == []
+
+
+@pytest.mark.parametrize("lacking", ["data key", "client secret", "catalog entry"])
+async def test_a_deletion_ends_even_where_the_provider_cannot_be_told(stage: Any, lacking: str) -> None:
+    life = await stage.connected(provider="plain")
+    deps = stage.deps
+    await stage.entomb(life)
+    if lacking == "data key":
+        await deps.sealer.keys.destroy("default", "acme")
+    elif lacking == "client secret":
+        async with deps.db.transaction() as tx:
+            await tx.exec(delete(ClientSecret).where(col(ClientSecret.provider_config_id) == life.provider_config_id))
+    else:
+        deps = replace(deps, catalog=Catalog({"jira": deps.catalog["jira"]}))
+    assert (await revoke(deps, ids(life))).ending is Ending.STUMBLED
+    stage.clock.advance(minutes=15)
+    assert (await revoke(deps, ids(life))).upstream == "unconfirmed"
+    await buried(stage, life, "unconfirmed")
+
+
+async def test_deleting_an_installation_takes_its_connections_with_it(stage: Any) -> None:
+    installation = await stage.connected()
+    mine = await stage.connected(Kind.CONNECTION, installation_id=installation.id)
+    other = await stage.connected(tenant_id="other")
+    rows = await stage.entomb(installation)
+    assert {row.id for row in rows} == {installation.id, mine.id}
+    assert (await load(stage.deps, ids(mine))).deleting
+    for life in (mine, installation):
+        await revoke(stage.deps, ids(life))
+        await buried(stage, life, "kept_shared" if life.grant_id == other.grant_id else "unsupported")
+    assert (await stage.row(other)).deleted_at is None
+
+
+async def test_what_a_row_tells_its_workflow(stage: Any) -> None:
+    life = await stage.connected()
+    session = await stage.come_back(life)
+    loaded = await load(stage.deps, ids(life))
+    assert (loaded.status, loaded.deleting, loaded.returned) == (Status.ACTIVE, False, [session.id])
+    assert loaded.credential.generation == (await stage.row(life)).generation
+    assert [attempt.session_id for attempt in loaded.attempts] == [session.id]
+
+    await stage.fault("token", "status", status=401, body={"error": "access_denied"})
+    await stage.refresh(life)
+    held = await load(stage.deps, ids(life))
+    assert (held.held_until, held.held_reason) == ((await stage.config()).held_until, "client_refused")
+    stage.clock.advance(minutes=2)
+    assert (await load(stage.deps, ids(life))).held_until is None
+
+
+async def test_a_row_that_is_gone_reads_as_revoked(stage: Any) -> None:
+    assert (await load(stage.deps, LifeIds("default", "connection", "jira", "conn_gone"))).status == Status.REVOKED

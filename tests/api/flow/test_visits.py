@@ -1,0 +1,145 @@
+"""The link a browser opens."""
+
+import re
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+
+from vault import sessions
+from vault.tables import AuthSession, Visit
+
+TLS = "https://app.example.com/oauth/callback"
+
+
+def page_code(answer: httpx.Response) -> tuple[int, str]:
+    assert answer.headers["content-type"].startswith("text/html"), answer.text
+    return answer.status_code, answer.text.split('<p class="code">')[1].split("<")[0]
+
+
+async def test_the_page_says_who_connects_what_to_whom_and_leads_on(config: Any, opened: Any, browser: Any) -> None:
+    session = await opened(user_id="ann")
+    answer = await browser.http.get(session["authorization_url"])
+    assert answer.status_code == 200
+    for words in ("Jira", "acme", "ann", "localhost"):
+        assert f"<strong>{words}</strong>" in answer.text
+
+
+async def test_the_way_on_is_the_providers_with_pkce_and_a_state_of_its_own(
+    config: Any, opened: Any, browser: Any, rows: Any
+) -> None:
+    session = await opened()
+    urls = [await browser.open(session["authorization_url"]) for _ in range(2)]
+    asked = [parse_qs(urlsplit(url).query) for url in urls]
+    assert all(url.startswith("http://127.0.0.1:9300/authorize?") for url in urls)
+    assert all(q["code_challenge_method"] == ["S256"] for q in asked)
+    assert all(q["redirect_uri"] == ["http://localhost:8080/oauth/callback"] for q in asked)
+    for name in ("state", "code_challenge"):
+        values = [q[name][0] for q in asked]
+        assert len(set(values)) == 2
+        assert min(map(len, values)) >= 43
+    kept = repr([row.model_dump() for row in await rows(Visit) + await rows(AuthSession)])
+    assert not any(q["state"][0] in kept for q in asked), "only the hash of a state is kept"
+    assert not any(cookie in kept for cookie in browser.http.cookies.values()), "only the hash of a cookie is kept"
+
+
+async def test_a_session_that_is_confirmed_afterwards_goes_straight_on(
+    config: Any, opened: Any, browser: Any, page: Any
+) -> None:
+    session = await opened(by=page)
+    answer = await browser.http.get(session["authorization_url"])
+    assert answer.status_code == 303
+    assert answer.headers["location"].startswith("http://127.0.0.1:9300/authorize?")
+
+
+async def test_on_plain_loopback_the_cookie_is_httponly_and_lax(config: Any, opened: Any, browser: Any) -> None:
+    answer = await browser.http.get((await opened())["authorization_url"])
+    (cookie,) = answer.headers.get_list("set-cookie")
+    assert re.fullmatch(
+        r"authpipe-visit_[a-z2-7]{26}=[\w-]{43}; HttpOnly; Max-Age=4500; Path=/; SameSite=lax", cookie
+    ), cookie
+
+
+@pytest.mark.parametrize("redirect", [TLS, TLS.replace("https", "HTTPS")])
+async def test_under_tls_the_cookie_is_bound_to_the_host(
+    app_config: Any, opened: Any, browser: Any, redirect: str
+) -> None:
+    await app_config(oauth_redirect_url=redirect)
+    session = await opened(redirect_url="https://app.example.com/done")
+    assert session["authorization_url"].lower().startswith("https://app.example.com/oauth/visit/")
+    answer = await browser.http.get(session["authorization_url"])
+    (cookie,) = answer.headers.get_list("set-cookie")
+    assert cookie.startswith("__Host-authpipe-visit_")
+    attributes = {part.strip().split("=")[0].lower() for part in cookie.split(";")[1:]}
+    assert attributes == {"httponly", "max-age", "path", "samesite", "secure"}, "no Domain, or browsers drop it"
+
+
+async def test_under_tls_the_whole_way_works_and_the_cookie_goes(app_config: Any, opened: Any, browser: Any) -> None:
+    await app_config(oauth_redirect_url=TLS)
+    session = await opened(redirect_url="https://app.example.com/done")
+    callback = await browser.consent(session["authorization_url"])
+    answer = await browser.http.get(callback)
+    assert answer.status_code == 303
+    (cookie,) = answer.headers.get_list("set-cookie")
+    assert "Max-Age=0" in cookie
+    assert "Secure" in cookie
+    assert not browser.http.cookies
+
+
+async def test_link_scanners_spoil_nothing(config: Any, opened: Any, browser: Any, new_browser: Any) -> None:
+    session = await opened()
+    link = session["authorization_url"]
+    callback = await browser.consent(link)
+    for _ in range(3):
+        await new_browser().open(link)
+    assert (await browser.http.head(link)).status_code == 405
+    answer = await browser.http.get(callback)
+    assert "status=completed" in answer.headers["location"]
+
+
+async def test_visits_are_bounded(
+    config: Any, opened: Any, browser: Any, monkeypatch: pytest.MonkeyPatch, rows: Any
+) -> None:
+    monkeypatch.setattr(sessions, "MAX_VISITS", 2)
+    link = (await opened())["authorization_url"]
+    callback = await browser.consent(link)
+    await browser.open(link)
+    assert page_code(await browser.http.get(link)) == (429, "too_many_visits")
+    assert len(await rows(Visit)) == 2
+    assert (await browser.http.get(callback)).status_code == 303, "an open tab still finishes"
+
+
+@pytest.mark.parametrize(
+    "path", ["sess_unknown", "%00", "..%2f..%2fetc", "%F0%9F%92%A5", "a" * 5000, "%ff", "<script>"]
+)
+async def test_an_unknown_link_gets_a_page(browser: Any, path: str) -> None:
+    answer = await browser.http.get(f"/oauth/visit/{path}")
+    assert answer.status_code == 404
+    assert "<script>" not in answer.text
+
+
+async def test_a_used_link_says_so(config: Any, opened: Any, browser: Any) -> None:
+    link = (await opened())["authorization_url"]
+    await browser.walk(link)
+    assert page_code(await browser.http.get(link)) == (409, "session_used")
+
+
+async def test_an_expired_link_says_so(config: Any, opened: Any, browser: Any, clock: Any, rows: Any) -> None:
+    link = (await opened())["authorization_url"]
+    clock.advance(minutes=15)
+    assert page_code(await browser.http.get(link)) == (410, "session_expired")
+    assert await rows(Visit) == []
+
+
+async def test_a_deleted_config_ends_its_links(
+    client: httpx.AsyncClient, config: Any, opened: Any, browser: Any
+) -> None:
+    link = (await opened())["authorization_url"]
+    assert (await client.delete(f"/api/provider-configs/{config.id}?cascade=true")).status_code == 204
+    assert page_code(await browser.http.get(link)) == (404, "session_unknown")
+
+
+async def test_a_program_gets_problem_json(browser: Any) -> None:
+    answer = await browser.http.get("/oauth/visit/sess_unknown", headers={"accept": "application/json"})
+    assert (answer.status_code, answer.json()["code"]) == (404, "session_unknown")
