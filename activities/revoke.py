@@ -36,7 +36,7 @@ async def revoke(deps: Deps, ids: LifeIds) -> RevokeResult:
 
 
 async def _upstream(deps: Deps, life: Life) -> str:
-    """What cannot be told to the provider, for want of a key, a secret or its entry, is unconfirmed: a deletion ends."""
+    """What cannot be told for want of a key, a client secret or a catalog entry is unconfirmed: a deletion ends."""
     async with deps.db.reading() as tx:
         credential = await credentials.current(tx, life.id)
         shared = await siblings(tx, life)

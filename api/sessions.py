@@ -153,7 +153,7 @@ async def select_site(
     if not chosen:
         raise Problem("session_not_waiting", "A site was chosen already, or the time for it has passed.")
     await deps.lives.choose_site(await _life(deps, session), session.id, deps.wait)
-    return await outcome_of(deps, await _session(deps, session_id), in_full=True)
+    return await outcome_of(deps, await _session(deps, session_id), in_full=presented is not None)
 
 
 @router.post(

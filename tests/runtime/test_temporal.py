@@ -13,7 +13,7 @@ from temporalio.testing import WorkflowEnvironment
 from runtime.errors import SearchAttributeError, SettingsError
 from runtime.ports import free_port
 from runtime.settings import Settings
-from runtime.temporal import connect, connect_config, register_search_attributes
+from runtime.temporal import FAST, connect, connect_config, register_search_attributes
 from runtime.temporal_server import find_binary
 
 Eventually = Callable[[Callable[[], bool]], Awaitable[None]]
@@ -59,6 +59,7 @@ def test_an_unreadable_profile_file_gives_one_line_that_quotes_none_of_it(
 
 async def test_the_apis_client_gives_up_within_a_second(settings_with: Callable[..., Settings]) -> None:
     client = await connect(settings_with(temporal_port=free_port()), lazy=True)
+    assert client.service_client.config.retry_config == FAST
     began = time.monotonic()
     with pytest.raises((RuntimeError, RPCError)):
         await client.count_workflows()

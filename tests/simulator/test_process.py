@@ -112,7 +112,8 @@ async def test_the_log_has_no_query_strings(start: Start, over_wire: Any, tmp_pa
 
 async def test_the_issuer_follows_the_address_listened_on(start: Start, over_wire: Any, port: int) -> None:
     start()
-    metadata = (await over_wire.http.get("/plain/.well-known/oauth-authorization-server")).json()
+    path, called_as = "/plain/.well-known/oauth-authorization-server", {"Host": f"localhost:{port}"}
+    metadata = (await over_wire.http.get(path, headers=called_as)).json()
     assert metadata["issuer"] == f"http://127.0.0.1:{port}/plain"
 
 

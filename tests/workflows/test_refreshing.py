@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from temporalio.exceptions import ApplicationError
 
 from activities.messages import Ending, RefreshResult
 from workflows.life import ConnectionLife
@@ -134,13 +135,16 @@ async def test_a_worker_whose_clock_lags_behind_is_not_asked_in_a_circle(new_lif
     assert len(life.script.named("refresh")) <= 40
 
 
-async def test_a_life_whose_provider_has_no_worker_goes_on_serving(new_life: NewLife) -> None:
-    life = await new_life(provider="absent")
-    asked = await life.begin(ConnectionLife.ensure_fresh, EnsureFresh(1))
-    await life.sleep(minutes=2)
-    assert (await asked.result()).pending
-    view = await life.until(lambda v: v.failures > 0)
+async def test_an_activity_that_tells_nothing_is_a_moments_failure(new_life: NewLife) -> None:
+    def breaks(*_: Any) -> RefreshResult:
+        raise ApplicationError("OSError in refresh", non_retryable=True)
+
+    life = await new_life(prepare=lambda script: script.refreshes.append(breaks))
+    assert (await life.fresh()).pending
+    view = await life.view()
     assert (view.status, view.health, view.last_error) == ("active", "degraded", "no_worker_result")
+    await life.sleep(seconds=5)
+    await life.until(lambda v: v.generation == 2)
 
 
 class TestEnsureFresh:

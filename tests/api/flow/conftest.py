@@ -192,8 +192,12 @@ async def new_browser(app: FastAPI, simulator: FastAPI) -> AsyncIterator[Callabl
     opened: list[httpx.AsyncClient] = []
 
     def make() -> Browser:
-        mounts = {"all://127.0.0.1:9300": httpx.ASGITransport(simulator), "all://": httpx.ASGITransport(app)}
-        client = httpx.AsyncClient(mounts=mounts, base_url="http://localhost:8080", headers={"accept": "text/html"})
+        client = httpx.AsyncClient(
+            transport=httpx.ASGITransport(app),
+            mounts={"all://127.0.0.1:9300": httpx.ASGITransport(simulator)},
+            base_url="http://localhost:8080",
+            headers={"accept": "text/html"},
+        )
         opened.append(client)
         return Browser(client)
 

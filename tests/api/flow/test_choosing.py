@@ -46,6 +46,7 @@ async def test_the_browser_that_gave_the_consent_may_choose(
     path = f"/oauth/sessions/{waiting['session_id']}/selection"
     answer = await browser.http.post(path, json={"site_id": sites["Acme Support"]})
     assert answer.json()["status"] == "completed"
+    assert not {"tenant_id", "user_id", "sites", "expected"} & answer.json().keys()
 
 
 async def test_another_browser_may_not_choose(new_browser: Any, waiting: dict[str, Any], sites: dict[str, str]) -> None:

@@ -66,3 +66,41 @@ async def test_a_re_authorisation_keeps_the_id(
     clock.now += timedelta(minutes=5)
     outcome = await browser.walk((await opened())["authorization_url"])
     assert (outcome["status"], outcome["installation_id"]) == ("completed", installation)
+
+
+async def test_a_re_authorisation_by_another_account_is_refused_and_the_old_credential_kept(
+    client: httpx.AsyncClient, page: httpx.AsyncClient, installation: str, opened: Any, browser: Any, rows: Any
+) -> None:
+    asked = {"provider": "jira", "tenant_id": "acme"}
+    before = (await client.post("/api/credentials", json=asked)).json()
+    session = await opened()
+    outcome = await browser.walk(session["authorization_url"], person="member")
+    assert (outcome["status"], outcome["reason"]) == ("failed", "account_mismatch")
+    assert (await client.post("/api/credentials", json=asked)).json() == before
+    (life,) = await rows(Life)
+    path = f"/oauth/sessions/{session['session_id']}"
+    assert (await client.get(path)).json()["expected"] == life.account_id
+    assert life.account_id not in (await page.get(path)).text
+
+
+async def test_what_was_deleted_meanwhile_is_not_brought_back(
+    client: httpx.AsyncClient, installation: str, opened: Any, browser: Any
+) -> None:
+    callback = await browser.consent((await opened())["authorization_url"])
+    assert (await client.delete(f"/api/installations/{installation}")).status_code == 204
+    answer = await browser.http.get(callback)
+    assert "status=failed" in answer.headers["location"]
+    asked = {"provider": "jira", "tenant_id": "acme"}
+    assert (await client.post("/api/credentials", json=asked)).status_code == 404
+
+
+async def test_a_disabled_config_stops_new_sessions_only(
+    client: httpx.AsyncClient, installation: str, config: Any, opened: Any, opening: Any, browser: Any
+) -> None:
+    link = (await opened("sessions", user_id="ann"))["authorization_url"]
+    changed = await client.patch(f"/api/provider-configs/{config.id}", json={"enabled": False})
+    assert changed.status_code == 200
+    assert refused(await client.post("/oauth/installs", json=opening())) == (409, "config_disabled")
+    asked = {"provider": "jira", "tenant_id": "acme"}
+    assert (await client.post("/api/credentials", json=asked)).status_code == 200
+    assert (await browser.walk(link, person="member"))["status"] == "completed", "it was opened before"
