@@ -15,7 +15,7 @@ from activities.qualify import Chosen
 from activities.verdict import Failed, Later
 from domain.credential import CredentialRef
 from domain.life import AttemptState, Kind, Status
-from vault import credentials, sessions
+from vault import configs, credentials, sessions
 from vault.events import append_event
 from vault.grants import join_grant
 from vault.lives import LostRace, allot_generation, compare_and_set, lock_life
@@ -79,6 +79,8 @@ async def _locked(tx: AsyncSession, life: Life, session: AuthSession) -> Life | 
         return Failed(DELETED)
     if bound and (installation is None or installation.deleted_at):
         return Failed("installation_not_active")
+    if not await configs.stays(tx, session.provider_config_id):
+        return Failed("config_deleted")
     fresh = await sessions.get_session(tx, session.id)
     ended = fresh is None or fresh.state == AttemptState.FAILED
     return Failed("session_ended") if ended else row

@@ -98,8 +98,10 @@ def _as_mandated(wish: Wish, token: SessionToken) -> Wish:
     if wish.user_id and not token.user_id:
         raise Problem("session_token_mismatch", "The session token was minted without a user.")
     scopes = tuple(token.scopes) if token.scopes is not None else None
-    if wish.scopes is not None and scopes is not None and set(wish.scopes) - set(scopes):
-        raise Problem("session_token_mismatch", "The session token was minted for fewer scopes.")
+    if set(wish.scopes or ()) - set(scopes or ()):
+        raise Problem(
+            "session_token_mismatch", "The session token was minted for fewer scopes, or for the config's own."
+        )
     return replace(
         wish,
         user_id=token.user_id,

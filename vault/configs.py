@@ -197,6 +197,12 @@ async def client_secrets(db: Database, sealer: Sealer, config_id: str, now: date
     ]
 
 
+async def stays(tx: AsyncSession, config_id: str) -> bool:
+    """Whether the config is there, and held so until the transaction ends: a life is about to be bound to it."""
+    query = select(ProviderConfig.id).where(ProviderConfig.id == config_id, col(ProviderConfig.deleted_at).is_(None))
+    return (await tx.exec(query.with_for_update(read=True))).first() is not None
+
+
 async def destroy_retired(tx: AsyncSession, now: datetime) -> int:
     """Destroy the client secrets whose grace period is over; answers how many."""
     over = (col(ClientSecret.retires_at) <= now, col(ClientSecret.sealed_secret).is_not(None))

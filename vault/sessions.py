@@ -137,6 +137,7 @@ async def choose(tx: AsyncSession, session_id: str, site_id: str, now: datetime)
         col(AuthSession.chosen_site_id) == "",
         col(AuthSession.deadline_at) > now,
         chosen_site_id=site_id,
+        acknowledged_at=None,
     )
 
 
@@ -153,6 +154,7 @@ async def verify(tx: AsyncSession, session_id: str, now: datetime) -> bool:
         AttemptState.PENDING_VERIFICATION,
         col(AuthSession.deadline_at) > now,
         verified_at=now,
+        acknowledged_at=None,
     )
 
 

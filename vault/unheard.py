@@ -15,12 +15,17 @@ REVOKING = timedelta(minutes=20)
 
 
 async def unacknowledged(db: Database, before: datetime) -> Sequence[tuple[Life, str]]:
-    """Lives with the id of a session whose callback was consumed before `before`, and no workflow took it up."""
+    """Lives with the id of a session that came back before `before`, and no workflow took up what a person did."""
     query = (
         select(Life, AuthSession.id)
         .join(AuthSession, col(AuthSession.life_id) == col(Life.id))
         .where(
-            AuthSession.state == AttemptState.EXCHANGING,
+            (col(AuthSession.state) == AttemptState.EXCHANGING)
+            | ((col(AuthSession.state) == AttemptState.AWAITING_SELECTION) & (col(AuthSession.chosen_site_id) != ""))
+            | (
+                (col(AuthSession.state) == AttemptState.PENDING_VERIFICATION)
+                & col(AuthSession.verified_at).is_not(None)
+            ),
             col(AuthSession.acknowledged_at).is_(None),
             col(AuthSession.consumed_at) < before,
         )

@@ -44,6 +44,8 @@ ANSWER_WITHIN = timedelta(seconds=18)
 ACTIVITY_TRY = timedelta(seconds=30)
 ACTIVITY_ALL = timedelta(seconds=60)
 HEARTBEAT = timedelta(seconds=10)
+# The loop waits for its callers before it ends; only a cancel from Temporal's UI does not, and they may ask again.
+ABANDON = workflow.HandlerUnfinishedPolicy.ABANDON
 RETRY = RetryPolicy(
     initial_interval=timedelta(seconds=1), backoff_coefficient=2, maximum_interval=timedelta(seconds=10)
 )
@@ -93,18 +95,18 @@ class ConnectionLife:
         """Something about this life changed in the vault; read the row again."""
         self._read_again()
 
-    @workflow.update
+    @workflow.update(unfinished_policy=ABANDON)
     async def settled(self, session: SessionRef) -> Settlement:
         """Wait until an attempt has come to rest."""
         return await self._settlement(session)
 
-    @workflow.update
+    @workflow.update(unfinished_policy=ABANDON)
     async def choose_site(self, session: SessionRef) -> Settlement:
         """The installer's choice is in the session's row; go on with it."""
         self._expect(session.session_id)
         return await self._settlement(session)
 
-    @workflow.update
+    @workflow.update(unfinished_policy=ABANDON)
     async def ensure_fresh(self, request: EnsureFresh) -> Freshness:
         """Refresh now unless a newer generation than the one seen is there already."""
         seen, until = request.generation_seen, workflow.now() + ANSWER_WITHIN

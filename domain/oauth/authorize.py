@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
-_DEFAULT_PORTS = {"https": 443, "http": 80}
+from domain.redirects import origin_of
 
 
 def code_challenge(verifier: str) -> str:
@@ -53,15 +53,5 @@ def issuer_matches(iss: str | None, *, issuer: str | None, required: bool, endpo
         return not required
     if issuer is not None:
         return iss == issuer
-    sender = origin(iss)
-    return sender is not None and sender in {origin(endpoint) for endpoint in endpoints}
-
-
-def origin(url: str) -> tuple[str, str, int] | None:
-    """(scheme, host, port) of an http or https URL, `None` for anything else (RFC 6454 section 4)."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port or _DEFAULT_PORTS[parts.scheme]
-    except (ValueError, KeyError):
-        return None
-    return (parts.scheme, parts.hostname, port) if parts.hostname else None
+    sender = origin_of(iss)
+    return sender is not None and sender in {origin_of(endpoint) for endpoint in endpoints}

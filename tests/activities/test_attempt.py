@@ -16,6 +16,9 @@ from vault import lives, sessions
 ENGINEERING, SUPPORT = "Acme Engineering", "Acme Support"
 TOKEN, SITES = "/oauth/token", "/oauth/token/accessible-resources"
 
+# What a provider's answer means does not depend on the database.
+ON_ONE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
 
 async def failed(stage: Any, session: Any) -> tuple[str, str]:
     """Reason and expectation of a failed attempt; nothing of it may be left."""
@@ -89,6 +92,7 @@ async def test_a_session_of_another_life_is_unknown(stage: Any) -> None:
 # --- the code is sent once ----------------------------------------------------------------------------------------
 
 
+@ON_ONE
 @pytest.mark.parametrize("fault", ["drop_after", "drop_before", "truncated"])
 async def test_after_a_lost_answer_the_code_is_not_sent_again(stage: Any, fault: str) -> None:
     life = await stage.life()
@@ -140,6 +144,7 @@ async def test_of_two_workers_at_once_one_sends_the_code(stage: Any, together: A
     assert await stage.events(life) == ["created", "activated"]
 
 
+@ON_ONE
 @pytest.mark.parametrize("untouched", ["unreachable", "rate_limited"])
 async def test_a_code_that_was_certainly_not_looked_at_may_be_sent_later(stage: Any, untouched: str) -> None:
     life = await stage.life()
@@ -168,6 +173,7 @@ async def test_a_refused_code_is_the_attempts_failure_alone(stage: Any) -> None:
     assert (await stage.config()).held_until is None
 
 
+@ON_ONE
 async def test_a_wrong_client_secret_fails_the_attempt_and_holds_the_config(stage: Any) -> None:
     life = await stage.life()
     session = await stage.come_back(life)
@@ -224,6 +230,7 @@ async def test_a_worker_that_died_after_the_swap_leaves_a_success_to_be_found(st
     assert (result.ending, result.state) == (Ending.RELOAD, AttemptState.COMPLETED)
 
 
+@ON_ONE
 async def test_what_cannot_be_checked_is_tried_again(stage: Any) -> None:
     life = await stage.life()
     session = await stage.come_back(life)
@@ -248,6 +255,7 @@ async def test_what_cannot_be_checked_is_not_tried_for_ever(stage: Any) -> None:
 # --- the site -----------------------------------------------------------------------------------------------------
 
 
+@ON_ONE
 async def test_no_site_is_a_clear_failure(stage: Any) -> None:
     life = await stage.life()
     session = await stage.come_back(life, "nosite", ())
@@ -343,6 +351,7 @@ async def test_a_reauthorisation_by_another_account_leaves_the_credential_untouc
     assert (await stage.row(life)).revision == row.revision
 
 
+@ON_ONE
 @pytest.mark.parametrize(("status", "code"), [(401, "probe_refused"), (403, "probe_failed"), (404, "probe_failed")])
 async def test_a_token_that_fails_its_probe_is_not_accepted(stage: Any, status: int, code: str) -> None:
     life = await stage.life()

@@ -15,6 +15,9 @@ from domain.life import Status
 TOKEN = "/oauth/token"
 PLAIN_TOKEN = "/plain/token"
 
+# What a provider's answer means does not depend on the database.
+ON_ONE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
 
 async def test_the_answer_was_lost_and_the_same_token_is_sent_again_inside_the_window(stage: Any) -> None:
     life = await stage.connected()
@@ -130,6 +133,7 @@ async def test_after_the_window_the_old_token_is_probed_and_served_while_it_work
     assert (row.status, (await stage.credential(life)).refused_at) == (Status.ACTIVE, None)
 
 
+@ON_ONE
 async def test_the_window_counts_from_the_first_send(stage: Any) -> None:
     life = await stage.connected()
     await stage.fault("token", "drop_after", times=2)
@@ -183,6 +187,7 @@ async def test_a_refused_probe_allows_to_send_again_before_the_expiry(stage: Any
     assert (await stage.credential(life)).refused_at is None
 
 
+@ON_ONE
 @pytest.mark.parametrize("unclear", [{"kind": "status", "status": 403}, {"kind": "html"}, {"kind": "drop_before"}])
 async def test_an_unclear_probe_does_not_allow_it(stage: Any, unclear: dict[str, Any]) -> None:
     life = await stage.connected(provider="plain")
@@ -194,6 +199,7 @@ async def test_an_unclear_probe_does_not_allow_it(stage: Any, unclear: dict[str,
     assert await stage.asked("plain.token") == asked
 
 
+@ON_ONE
 async def test_without_a_probe_the_old_token_is_served_to_its_end(stage: Any) -> None:
     life = await stage.connected(provider="plain")
     deps = stage.with_provider("plain", identity=None)
@@ -219,6 +225,7 @@ async def test_while_a_probe_runs_somebody_else_may_have_refreshed(stage: Any) -
     assert (await stage.credential(life)).refused_at is None
 
 
+@ON_ONE
 async def test_a_definite_refusal_of_a_first_send_is_no_lost_rotation(stage: Any) -> None:
     life = await stage.connected(provider="plain")
     await stage.fault("plain.token", "status", status=429)

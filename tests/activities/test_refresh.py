@@ -15,6 +15,9 @@ from vault import configs
 HOUR = timedelta(hours=1)
 TOKEN = "/oauth/token"
 
+# What a provider's answer means does not depend on the database.
+ON_ONE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
 
 async def unchanged(stage: Any, life: Any, before: Any) -> None:
     """The old credential still stands and opens."""
@@ -96,6 +99,7 @@ async def test_generations_only_grow_and_none_is_used_twice(stage: Any) -> None:
     assert max(claimed) == generations[-1]
 
 
+@ON_ONE
 async def test_the_life_of_a_token_counts_from_before_the_request(stage: Any) -> None:
     life = await stage.connected()
     started = stage.clock.now
@@ -120,6 +124,7 @@ async def test_a_refresh_token_that_is_not_replaced_is_carried_forward(stage: An
     assert (await stage.refresh(life)).ending is Ending.CREDENTIALED
 
 
+@ON_ONE
 @pytest.mark.parametrize("senseless", [None, -5, 0, "soon", True, [3600]])
 async def test_without_a_sensible_lifetime_the_declared_one_counts(stage: Any, senseless: Any) -> None:
     life = await stage.connected()
@@ -129,6 +134,7 @@ async def test_without_a_sensible_lifetime_the_declared_one_counts(stage: Any, s
     assert result.credential.expires_at == stage.clock.now + timedelta(seconds=1800)
 
 
+@ON_ONE
 async def test_a_missing_lifetime_may_mean_for_ever(stage: Any) -> None:
     life = await stage.connected()
     await stage.fault("token", "missing_expires_in")
@@ -172,6 +178,7 @@ async def test_a_withdrawn_grant_needs_the_user_and_says_so(stage: Any) -> None:
     assert (await stage.config()).held_until is None
 
 
+@ON_ONE
 async def test_a_token_that_nobody_refused_is_served_on(stage: Any) -> None:
     """A changed password ends refreshing; the access token lives out its time."""
     life = await stage.connected()
@@ -274,6 +281,7 @@ async def test_the_previous_client_secret_is_tried_once_when_the_new_one_is_refu
     assert await stage.asked() == asked + 2
 
 
+@ON_ONE
 async def test_the_previous_client_secret_is_not_tried_after_its_day(stage: Any) -> None:
     life = await stage.connected()
     await change_secret(stage, "the-new-secret")
@@ -283,6 +291,7 @@ async def test_the_previous_client_secret_is_not_tried_after_its_day(stage: Any)
     assert await stage.asked() == asked + 1
 
 
+@ON_ONE
 @pytest.mark.parametrize(("status", "error"), [(503, None), (400, "invalid_request"), (403, "invalid_grant")])
 async def test_the_previous_client_secret_is_tried_on_no_other_answer(stage: Any, status: int, error: str) -> None:
     life = await stage.connected()
@@ -301,6 +310,7 @@ async def change_secret(stage: Any, secret: str) -> None:
 # --- the moment's -------------------------------------------------------------------------------------------------
 
 
+@ON_ONE
 @pytest.mark.parametrize(
     ("fault", "code", "outcome"),
     [
@@ -343,6 +353,7 @@ async def test_nothing_is_in_doubt_when_nothing_was_sent(stage: Any) -> None:
     assert await stage.outcomes(life) == ["not_sent"]
 
 
+@ON_ONE
 async def test_retry_after_is_honoured(stage: Any) -> None:
     life = await stage.connected()
     await stage.fault("token", "status", status=429, headers={"Retry-After": "120"})

@@ -13,6 +13,9 @@ from domain.life import AttemptState, Kind, Status
 from providers.catalog import Catalog
 from vault.tables import ClientSecret, Event
 
+# What a provider's answer means does not depend on the database.
+ON_ONE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
 
 def ids(life: Any) -> LifeIds:
     return LifeIds(life.workspace_id, life.kind, life.provider_id, life.id, life.tenant_id, life.user_id)
@@ -77,6 +80,7 @@ async def test_the_provider_is_tried_for_a_quarter_of_an_hour_from_the_first_att
     await buried(stage, life, "unconfirmed")
 
 
+@ON_ONE
 @pytest.mark.parametrize("fault", [{"kind": "status", "status": 503}, {"kind": "drop_after"}, {"kind": "drop_before"}])
 async def test_a_provider_that_answers_later_confirms_after_all(stage: Any, fault: dict[str, Any]) -> None:
     life = await stage.connected(provider="plain")
@@ -118,6 +122,7 @@ async def test_open_attempts_end_with_their_life_and_their_candidates_go(stage: 
     assert await stage.credentials(life) == []
 
 
+@ON_ONE
 @pytest.mark.parametrize("lacking", ["data key", "client secret", "catalog entry"])
 async def test_a_deletion_ends_even_where_the_provider_cannot_be_told(stage: Any, lacking: str) -> None:
     life = await stage.connected(provider="plain")

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -26,6 +27,7 @@ from vault.tables import Credential, Life, ProviderConfig
 from workflows.messages import Freshness, LifeView
 
 LIFETIME = timedelta(hours=1)
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
 
 @dataclass
@@ -81,7 +83,7 @@ def development() -> bool:
 
 @pytest.fixture
 def deps(db: Database, sealer: Sealer, lives: Any, clock: Any, development: bool) -> ApiDeps:
-    catalog = load_catalog(allow_loopback_http=True)
+    catalog = load_catalog(EXAMPLES, allow_loopback_http=True)
     return ApiDeps(db, sealer, catalog, lives, clock, "http://localhost:8080", development, wait=timedelta(seconds=1))
 
 

@@ -83,7 +83,7 @@ async def test_every_comparison_finds_what_it_says(
 
 
 async def test_text_is_looked_for_whatever_its_case(users: Any, new_life: Any) -> None:
-    await new_life(user_id="ann", site_name="Acme Rockets")
+    await new_life(user_id="ann", site_name="Acme Rockets 2000")
     await new_life(user_id="100%")
     assert await users(query=" ROCKETS ") == ["ann"]
     assert await users(query="0%") == ["100%"]
@@ -110,7 +110,7 @@ async def test_paging_shows_each_row_once_and_in_order(
     whole = await users(sort=sort)
     seen: list[str] = []
     body: dict[str, Any] = {"limit": 2, "sort": sort}
-    while True:
+    for _ in range(7):
         page = await search(**body)
         seen += [c["user_id"] for c in page["data"]]
         assert page["has_more"] is ("next_cursor" in page)

@@ -25,10 +25,22 @@ def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-async def another_process(database_url: str):
-    db = Database.open(database_url)
-    yield db
-    await db.close()
+async def opened():
+    """Opens databases and closes them after the test, however it ends."""
+    databases: list[Database] = []
+
+    def opened(url: str, **options: int) -> Database:
+        databases.append(Database.open(url, **options))
+        return databases[-1]
+
+    yield opened
+    for db in databases:
+        await db.close()
+
+
+@pytest.fixture
+async def another_process(opened, database_url: str) -> Database:
+    return opened(database_url)
 
 
 def workspace(now, name: str = "w") -> Workspace:
@@ -44,24 +56,22 @@ async def name_of(db: Database) -> str | None:
 # --- migrations ---
 
 
-async def test_migrating_twice_at_once_makes_the_schema_once(new_url: str) -> None:
+async def test_migrating_twice_at_once_makes_the_schema_once(opened, new_url: str) -> None:
     with ThreadPoolExecutor(4) as threads:
         for done in [threads.submit(migrate, new_url) for _ in range(4)]:
             done.result()
-    db = Database.open(new_url)
+    db = opened(new_url)
     assert await db.behind() is None
-    await db.close()
 
 
-async def test_a_database_that_is_behind_says_which_revision_it_has_and_needs(new_url: str) -> None:
-    db = Database.open(new_url)
+async def test_a_database_that_is_behind_says_which_revision_it_has_and_needs(opened, new_url: str) -> None:
+    db = opened(new_url)
     assert await db.behind() == f"the database is at revision none, this version needs {head()}; run `authpipe migrate`"
     await asyncio.to_thread(migrate, new_url)
     assert await db.behind() is None
     async with db.transaction() as tx:
         await tx.exec(text("UPDATE alembic_version SET version_num = '0000'"))
     assert f"at revision 0000, this version needs {head()}" in str(await db.behind())
-    await db.close()
 
 
 def difference(connection: Connection) -> list[object]:
@@ -84,20 +94,21 @@ async def test_the_migrations_make_exactly_the_tables(db: Database) -> None:
         assert await connection.run_sync(difference) == []
 
 
-async def test_the_migrations_make_exactly_the_indexes(db: Database, new_url: str) -> None:
-    if not new_url.startswith(db.dialect):
-        return
-    made = Database.open(new_url)
-    async with made.transaction() as tx:
-        await (await tx.connection()).run_sync(Table.metadata.create_all)
-    async with made.connect() as theirs, db.connect() as ours:
-        assert await ours.run_sync(indexes) == await theirs.run_sync(indexes)
-    await made.close()
-
-
-async def test_the_migrations_can_be_taken_back(new_url: str) -> None:
+async def test_the_migrations_make_exactly_the_indexes(opened, new_url: str) -> None:
+    db = opened(new_url)
+    async with db.transaction() as tx:
+        connection = await tx.connection()
+        await connection.run_sync(Table.metadata.create_all)
+        wanted = await connection.run_sync(indexes)
+        await connection.run_sync(Table.metadata.drop_all)
     await asyncio.to_thread(migrate, new_url)
-    db = Database.open(new_url)
+    async with db.connect() as connection:
+        assert await connection.run_sync(indexes) == wanted
+
+
+async def test_the_migrations_can_be_taken_back(opened, new_url: str) -> None:
+    await asyncio.to_thread(migrate, new_url)
+    db = opened(new_url)
 
     def down(connection: Connection) -> list[str]:
         config = alembic_config()
@@ -107,34 +118,31 @@ async def test_the_migrations_can_be_taken_back(new_url: str) -> None:
 
     async with db.transaction() as tx:
         assert await (await tx.connection()).run_sync(down) == ["alembic_version"]
-    await db.close()
 
 
 # --- opening ---
 
 
-async def test_an_sqlite_file_is_readable_by_its_owner_alone(tmp_path: Path, now) -> None:
+async def test_an_sqlite_file_is_readable_by_its_owner_alone(opened, tmp_path: Path, now) -> None:
     url = f"sqlite+aiosqlite:///{tmp_path}/folder/vault.db"
     await asyncio.to_thread(migrate, url)
-    db = Database.open(url)
+    db = opened(url)
     async with db.transaction() as tx:
         tx.add(workspace(now))
     made = sorted((tmp_path / "folder").iterdir())
     assert [path.name for path in made] == ["vault.db", "vault.db-shm", "vault.db-wal"]
     assert {stat.S_IMODE(path.stat().st_mode) for path in made} == {0o600}
     assert stat.S_IMODE((tmp_path / "folder").stat().st_mode) == 0o700
-    await db.close()
 
 
-async def test_sqlite_never_loses_a_commit_when_power_fails(sqlite_url: str) -> None:
-    db = Database.open(sqlite_url)
+async def test_sqlite_never_loses_a_commit_when_power_fails(opened, sqlite_url: str) -> None:
+    db = opened(sqlite_url)
     async with db.connect() as connection:
         found = {
             name: (await connection.execute(text(f"PRAGMA {name}"))).scalar()
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
         }
     assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 5000}
-    await db.close()
 
 
 @pytest.mark.parametrize("url", ["mysql://h/db", "postgresql://h/db", "sqlite:///x.db", "sqlite+aiosqlite://"])
@@ -149,17 +157,18 @@ def test_an_unwritable_folder_is_refused_in_one_line(tmp_path: Path) -> None:
         Database.open(f"sqlite+aiosqlite:///{tmp_path}/file/vault.db")
 
 
-async def test_a_database_that_does_not_answer_is_named_in_one_line(tmp_path: Path, new_postgres_url: str) -> None:
+async def test_a_database_that_does_not_answer_is_named_in_one_line(
+    opened, tmp_path: Path, new_postgres_url: str
+) -> None:
     away = f"postgresql+asyncpg://user:canary@/db?host={tmp_path}"
     unknown = make_url(new_postgres_url).set(database="nowhere").render_as_string()
     for url in (away, unknown):
-        db = Database.open(url)
+        db = opened(url)
         with pytest.raises(DatabaseUnusable, match=r"^the database cannot be used: [^\n]+$") as pinged:
             await db.ping()
         with pytest.raises(DatabaseUnusable, match=r"^the database cannot be used: [^\n]+$"):
             await asyncio.to_thread(migrate, url)
         assert "canary" not in str(pinged.value)
-        await db.close()
 
 
 async def test_a_living_database_answers(db: Database) -> None:
@@ -185,8 +194,8 @@ async def test_a_transaction_commits_at_its_end_and_rolls_back_on_an_error(db: D
     assert await name_of(db) == "w"
 
 
-async def test_two_writers_of_one_sqlite_file_wait_for_each_other(sqlite_url: str, now) -> None:
-    writers = [Database.open(sqlite_url), Database.open(sqlite_url)]
+async def test_two_writers_of_one_sqlite_file_wait_for_each_other(opened, sqlite_url: str, now) -> None:
+    writers = [opened(sqlite_url), opened(sqlite_url)]
     async with writers[0].transaction() as tx:
         tx.add(workspace(now, "0"))
 
@@ -197,8 +206,6 @@ async def test_two_writers_of_one_sqlite_file_wait_for_each_other(sqlite_url: st
 
     await asyncio.gather(*(count(db) for db in writers * 10))
     assert await name_of(writers[0]) == "20"
-    for db in writers:
-        await db.close()
 
 
 async def test_readers_neither_wait_for_a_writer_nor_see_its_half(db: Database, another_process: Database, now) -> None:
@@ -239,8 +246,8 @@ async def test_a_transaction_within_a_transaction_is_refused_rather_than_waited_
         pass
 
 
-async def test_more_writers_than_connections_all_get_their_turn(database_url: str, now) -> None:
-    db = Database.open(database_url, pool_size=2)
+async def test_more_writers_than_connections_all_get_their_turn(opened, database_url: str, now) -> None:
+    db = opened(database_url, pool_size=2)
 
     async def add(number: int) -> None:
         async with db.transaction() as tx:
@@ -249,7 +256,6 @@ async def test_more_writers_than_connections_all_get_their_turn(database_url: st
     await asyncio.gather(*(add(number) for number in range(30)))
     async with db.reading() as tx:
         assert (await tx.exec(select(func.count()).select_from(Workspace))).one() == 30
-    await db.close()
 
 
 async def test_a_failing_statement_does_not_show_its_values(db: Database, now) -> None:
@@ -278,17 +284,16 @@ async def test_times_come_back_in_utc_and_lists_as_lists(db: Database, now) -> N
 
 
 @pytest.fixture
-async def cut_off(postgres, postgres_vault: str, postgres_url: str):
+async def cut_off(opened, postgres, postgres_vault: str, postgres_url: str):
     """A database whose pooled connection the server has ended."""
-    db = Database.open(postgres_url)
+    db = opened(postgres_url)
     async with db.connect() as connection:
         driver = (await connection.get_raw_connection()).driver_connection
     postgres.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{postgres_vault}'")
     async with asyncio.timeout(5):
         while not driver.is_closed():  # noqa: ASYNC110 - the driver has no event for it
             await asyncio.sleep(0.01)
-    yield db
-    await db.close()
+    return db
 
 
 async def test_a_connection_the_server_ended_is_replaced_before_it_is_used(cut_off: Database) -> None:
@@ -296,9 +301,9 @@ async def test_a_connection_the_server_ended_is_replaced_before_it_is_used(cut_o
 
 
 async def test_a_connection_that_rested_long_is_tried_before_it_is_used(
-    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+    opened, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    db = Database.open(postgres_url)
+    db = opened(postgres_url)
     dialect = db._engine.dialect
 
     def lost(_connection: object) -> None:
@@ -313,4 +318,3 @@ async def test_a_connection_that_rested_long_is_tried_before_it_is_used(
     assert await server_process() == first
     monkeypatch.setattr(database, "PING_AFTER_SECONDS", 0.0)
     assert await server_process() != first
-    await db.close()

@@ -192,8 +192,9 @@ def strict() -> SandboxedWorkflowRunner:
     return SandboxedWorkflowRunner(restrictions=replace(SandboxRestrictions.default, import_notification_policy=policy))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def engine() -> AsyncIterator[WorkflowEnvironment]:
+    """One for each file: an activity under way in a run that was ended stops its time for half a minute."""
     program = Path(sys.executable).parent / "temporal-test-server"
     async with await WorkflowEnvironment.start_time_skipping(test_server_existing_path=str(program)) as environment:
         keys = {key.name: int(key.indexed_value_type) for key in KEYS}
@@ -203,7 +204,7 @@ async def engine() -> AsyncIterator[WorkflowEnvironment]:
         yield environment
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def stand_ins(engine: WorkflowEnvironment, strict: SandboxedWorkflowRunner) -> AsyncIterator[StandIns]:
     acts = StandIns()
     at_providers = [acts.refresh, acts.advance_attempt, acts.close_attempt, acts.revoke]
@@ -248,6 +249,8 @@ async def new_life(engine: WorkflowEnvironment, stand_ins: StandIns) -> AsyncIte
 
     yield begin
     for life in begun:
+        for gate in life.script.gates.values():
+            gate.set()
         description = await life.handle.describe()
         if description.status and description.status.name == "RUNNING":
             await life.handle.terminate()

@@ -1,12 +1,8 @@
-"""How a life ends: by our own deletion. How a run ends: also by an operator's hand, which changes no life."""
+"""How a life ends: by our own deletion, and no other way."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
-
-import pytest
-from temporalio.client import WorkflowFailureError
-from temporalio.exceptions import CancelledError
 
 from activities.messages import Ending, RevokeResult
 from workflows.life import ConnectionLife
@@ -86,36 +82,3 @@ async def test_a_life_nobody_finished_ends_after_its_last_deadline(new_life: New
     life = await new_life(0, attempts=[attempt(minutes=15)])
     await asyncio.wait_for(life.handle.result(), 20)
     assert [call.name for call in life.script.calls] == ["load", "close_attempt"]
-
-
-@pytest.mark.parametrize("busy", [False, True], ids=["asleep", "refreshing"])
-async def test_a_cancel_from_the_ui_ends_the_run_and_nothing_else(
-    new_life: NewLife, again: Callable[[Any], Awaitable[Any]], busy: bool
-) -> None:
-    life = await new_life()
-    await life.until(lambda v: v.generation == 1)
-    life.script.gates["refresh"] = gate = asyncio.Event()
-    if busy:
-        await life.handle.start_update(ConnectionLife.ensure_fresh, _seen(1), wait_for_stage=_accepted())
-        await life.called("refresh")
-    await life.handle.cancel()
-    with pytest.raises(WorkflowFailureError) as failure:
-        await asyncio.wait_for(life.handle.result(), 20)
-    assert isinstance(failure.value.cause, CancelledError)
-    assert {call.name for call in life.script.calls} == ({"load", "refresh"} if busy else {"load"})
-    gate.set()
-    revived = await again(life)
-    await revived.until(lambda v: v.status == "active")
-    await revived.handle.terminate()
-
-
-def _seen(generation: int) -> Any:
-    from workflows.messages import EnsureFresh
-
-    return EnsureFresh(generation)
-
-
-def _accepted() -> Any:
-    from temporalio.client import WorkflowUpdateStage
-
-    return WorkflowUpdateStage.ACCEPTED

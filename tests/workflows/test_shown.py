@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from temporalio import workflow
 from temporalio.api.sdk.v1 import WorkflowMetadata
-from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from activities.messages import Ending, LifeIds, RefreshResult
@@ -19,6 +18,7 @@ from domain.wakeup import Step, Wakeup
 from worker import WORKFLOWS
 from workflows.details import details, summary, timer_summary
 from workflows.life import ConnectionLife
+from workflows.messages import SessionRef
 from workflows.queues import MAX_FAIRNESS_KEY, priority, provider_queue
 
 NewLife = Callable[..., Awaitable[Any]]
@@ -28,7 +28,7 @@ IDS = LifeIds("default", "connection", "sample", "conn_1", "acme", "user-1")
 
 async def test_the_status_is_written_when_it_changes_and_never_else(new_life: NewLife) -> None:
     life = await new_life(0, shown="pending", status=Status.PENDING, attempts=[_open()])
-    await life.handle.signal(ConnectionLife.authorization_returned, _session())
+    await life.handle.signal(ConnectionLife.authorization_returned, SessionRef("ses_1"))
     await life.until(lambda v: v.status == "active")
     await life.sleep(days=2)
     life.script.refreshes.append(RefreshResult(Ending.REFUSED, code="grant_revoked"))
@@ -66,12 +66,6 @@ def _written(event: Any) -> str:
 
 def _open() -> Attempt:
     return Attempt("ses_1", AttemptState.PENDING, datetime(2100, 1, 1, tzinfo=UTC))
-
-
-def _session() -> Any:
-    from workflows.messages import SessionRef
-
-    return SessionRef("ses_1")
 
 
 async def test_the_live_page_can_be_read_without_decoding_anything(new_life: NewLife) -> None:
@@ -178,7 +172,3 @@ class TestTheSandbox:
         kind: Any = __import__("undeclared_workflow").W
         with pytest.raises(Exception, match="colorsys_copy"):
             strict.prepare_workflow(workflow._Definition.must_from_class(kind))
-
-    def test_the_production_worker_runs_the_same_workflows(self) -> None:
-        assert WORKFLOWS == [ConnectionLife]
-        assert issubclass(Worker, object)

@@ -6,6 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
+from vault.tables import Life
+
 
 def refused(answer: httpx.Response) -> tuple[int, str]:
     assert answer.headers["content-type"] == "application/problem+json", answer.text

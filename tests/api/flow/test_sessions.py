@@ -201,6 +201,7 @@ NASTY = [
     "https://app.example.com\\@evil.example/",
     "https://evil.example\\@app.example.com/",
     "https:\\\\app.example.com/",
+    "https://app.example.com/\\evil.example/",
     "//app.example.com/done",
     "///app.example.com/done",
     "https:app.example.com/done",
