@@ -19,6 +19,8 @@ log = structlog.get_logger(__name__)
 OK = "ok"
 AWAY = "does not answer"
 LIMIT_SECONDS = 5
+# A balancer that took us out while it is away would stop the reads that do not need it (law 5, docs/adr/0008).
+ENGINE = "temporal"
 
 
 class Liveness(BaseModel):
@@ -26,9 +28,9 @@ class Liveness(BaseModel):
 
 
 class Readiness(BaseModel):
-    """`parts` names each part: `ok`, or what is wrong with it."""
+    """`parts` names each part: `ok`, or what is wrong with it. Without the engine credentials are still served."""
 
-    status: Literal["ready", "not_ready"]
+    status: Literal["ready", "degraded", "not_ready"]
     parts: dict[str, str]
 
 
@@ -39,13 +41,14 @@ async def live() -> Liveness:
 
 @router.get("/ready", responses={503: {"model": Readiness}}, summary="Whether every part it needs answers")
 async def ready(response: Response, deps: DepsOf) -> Readiness:
-    checks = {"database": _database, "migrations": _migrations, "keys": _keys, "temporal": _temporal}
+    checks = {"database": _database, "migrations": _migrations, "keys": _keys, ENGINE: _temporal}
     said = await asyncio.gather(*(_said(name, check(deps)) for name, check in checks.items()))
     parts = dict(zip(checks, said, strict=True))
-    good = all(answer == OK for answer in said)
-    response.status_code = 200 if good else 503
+    down = {name for name, answer in parts.items() if answer != OK}
+    serving = down <= {ENGINE}
+    response.status_code = 200 if serving else 503
     response.headers["cache-control"] = "no-store"
-    return Readiness(status="ready" if good else "not_ready", parts=parts)
+    return Readiness(status=("degraded" if down else "ready") if serving else "not_ready", parts=parts)
 
 
 async def _said(name: str, check: Awaitable[str]) -> str:

@@ -72,11 +72,11 @@ class Lives:
         """Ask for a newer generation than the one seen. An answer that is not there in time is pending."""
         pending = Freshness(seen, pending=True)
         request, handle = EnsureFresh(seen), self._handle(life)
+        # The SDK's types lose the handler's own when its decorator takes arguments.
+        update: Any = ConnectionLife.ensure_fresh
 
         async def ask(attempt: int) -> Freshness:
-            answer: Freshness = await handle.execute_update(
-                ConnectionLife.ensure_fresh, request, id=f"fresh-{seen}-{bucket}-{attempt}"
-            )
+            answer: Freshness = await handle.execute_update(update, request, id=f"fresh-{seen}-{bucket}-{attempt}")
             return answer
 
         return await self._in_time(self._once_more(ask), within, pending)

@@ -263,7 +263,7 @@ async def test_no_site_is_a_clear_failure(stage: Any) -> None:
     assert await failed(stage, session) == ("no_site", "")
 
 
-async def test_several_sites_wait_for_a_choice(stage: Any) -> None:
+async def test_law_09_several_sites_wait_for_a_choice(stage: Any) -> None:
     life = await stage.life()
     session = await stage.come_back(life, sites=(ENGINEERING, SUPPORT))
 
@@ -340,7 +340,7 @@ async def test_a_reauthorisation_without_the_site_leaves_the_credential_untouche
 # --- the account --------------------------------------------------------------------------------------------------
 
 
-async def test_a_reauthorisation_by_another_account_leaves_the_credential_untouched(stage: Any) -> None:
+async def test_law_09_a_reauthorisation_by_another_account_leaves_the_credential_untouched(stage: Any) -> None:
     life = await stage.connected()
     before, row = await stage.secrets(life), await stage.row(life)
     session = await stage.come_back(life, "member")

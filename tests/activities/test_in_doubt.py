@@ -19,7 +19,7 @@ PLAIN_TOKEN = "/plain/token"
 ON_ONE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
-async def test_the_answer_was_lost_and_the_same_token_is_sent_again_inside_the_window(stage: Any) -> None:
+async def test_law_03_the_answer_was_lost_and_the_same_token_is_sent_again_inside_the_window(stage: Any) -> None:
     life = await stage.connected()
     old = await stage.secrets(life)
     await stage.fault("token", "drop_after")

@@ -66,7 +66,7 @@ async def _fail() -> None:
     raise ZeroDivisionError
 
 
-async def test_the_intent_is_committed_before_anything_is_sent(stage: Any) -> None:
+async def test_law_03_the_intent_is_committed_before_anything_is_sent(stage: Any) -> None:
     life = await stage.connected()
     seen: list[Any] = []
 
@@ -235,7 +235,7 @@ async def test_without_a_refresh_token_a_credential_lives_until_it_expires(stage
     ("status", "error", "code"),
     [(401, "access_denied", "client_refused"), (400, "invalid_scope", "request_refused")],
 )
-async def test_an_operators_failure_holds_the_config_and_blames_nobody(
+async def test_law_04_an_operators_failure_holds_the_config_and_blames_nobody(
     stage: Any, status: int, error: str, code: str
 ) -> None:
     life = await stage.connected()
@@ -384,7 +384,7 @@ async def test_a_provider_that_does_not_answer_in_time_leaves_the_attempt_in_dou
 # --- whoever comes in between -------------------------------------------------------------------------------------
 
 
-async def test_a_late_refresh_never_overwrites_a_newer_consent(stage: Any) -> None:
+async def test_law_02_a_late_refresh_never_overwrites_a_newer_consent(stage: Any) -> None:
     life = await stage.connected()
     stage.before_sending(TOKEN, lambda: consent_anew(stage, life))
 
@@ -406,7 +406,7 @@ async def consent_anew(stage: Any, life: Any) -> None:
 @pytest.mark.parametrize(
     "fault", [{"kind": "status", "status": 403, "body": {"error": "invalid_grant"}}, {"kind": "status", "status": 503}]
 )
-async def test_a_late_failure_never_marks_a_newer_consent(stage: Any, fault: dict[str, Any]) -> None:
+async def test_law_02_a_late_failure_never_marks_a_newer_consent(stage: Any, fault: dict[str, Any]) -> None:
     life = await stage.connected()
 
     async def consent_then_fail() -> None:

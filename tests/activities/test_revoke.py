@@ -43,7 +43,7 @@ async def test_a_provider_that_can_is_told_and_confirms(stage: Any) -> None:
     await buried(stage, life, "confirmed")
 
 
-async def test_a_provider_without_revocation_is_unsupported_and_the_secret_goes(stage: Any) -> None:
+async def test_law_10_a_provider_without_revocation_is_unsupported_and_the_secret_goes(stage: Any) -> None:
     life = await stage.connected()
     await stage.entomb(life)
     assert await revoke(stage.deps, ids(life)) == RevokeResult(Ending.DONE, "unsupported")

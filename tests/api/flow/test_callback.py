@@ -122,7 +122,7 @@ async def test_a_program_gets_the_same_refusal_as_problem_json(browser: Any, cal
     assert "code=" not in answer.text
 
 
-async def test_another_browser_cannot_finish_and_does_not_spoil(
+async def test_law_06_another_browser_cannot_finish_and_does_not_spoil(
     new_browser: Any, browser: Any, callback: str, session_row: Any, session: dict[str, Any]
 ) -> None:
     assert page_code(await new_browser().http.get(callback)) == (403, "wrong_browser")

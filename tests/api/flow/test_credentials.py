@@ -314,7 +314,7 @@ async def test_what_is_not_the_callers_is_not_connected(
     assert refused(await ask()) == (404, "not_connected"), why
 
 
-async def test_a_tombstone_stops_serving_at_once_with_the_engine_away(
+async def test_law_10_a_tombstone_stops_serving_at_once_with_the_engine_away(
     ask: Ask, client: httpx.AsyncClient, new_credential: Any, engine: Any
 ) -> None:
     life = await new_credential()

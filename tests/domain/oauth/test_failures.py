@@ -60,7 +60,7 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("status", "error", "grant", "kind", "code", "in_doubt"), TABLE)
-def test_each_row_of_the_table(
+def test_law_04_each_row_of_the_table(
     status: int, error: object, grant: GrantType, kind: FailureKind, code: str, in_doubt: bool
 ) -> None:
     failure = token_failure(refusal(status, error), grant)

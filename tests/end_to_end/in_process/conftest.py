@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from fastapi import FastAPI
+from sqlmodel import select
 from temporalio import activity
 from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 
@@ -108,6 +109,10 @@ class World:
             row = await get_life(tx, life_id)
         assert row is not None
         return row
+
+    async def lives(self) -> dict[str, Life]:
+        async with self.db.reading() as tx:
+            return {life.id: life for life in (await tx.exec(select(Life))).all()}
 
     async def handle(self, life_id: str) -> WorkflowHandle[ConnectionLife, None]:
         return self.client.get_workflow_handle_for(ConnectionLife.run, workflow_of(await self.life(life_id)))
