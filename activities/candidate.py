@@ -11,18 +11,16 @@ from activities.deps import Deps
 from activities.verdict import Failed, Later
 from domain.credential import CredentialRef
 from domain.oauth.answer import TokenGrant
-from domain.oauth.failures import Failure, FailureCode, FailureKind
+from domain.oauth.failures import THE_APPS_OWN, Failure, FailureCode, FailureKind
 from domain.oauth.token import ClientCredentials
 from providers.flows import exchange_flow
-from vault import configs, credentials, ledger
+from vault import configs, credentials, ledger, sessions
 from vault.crypto import fingerprint
 from vault.lives import lock_life
 from vault.sealing import CODE, VERIFIER, session_owner, visit_owner
 from vault.tables import AuthSession, Credential, Life, ProviderConfig, TokenAttempt, Visit
 
 EXCHANGE_UNKNOWN = "exchange_unknown"
-# Refusals that no choice of code can bring about. On another one a stranger could freeze everybody's refreshes.
-THE_APPS_OWN = (FailureCode.CLIENT_REFUSED, FailureCode.CLIENT_NOT_ALLOWED)
 DELETED = "deleted"
 
 
@@ -114,6 +112,7 @@ async def _keep(
                 kept = credentials.new_candidate(life, session.id, ref, sealed)
                 tx.add(kept)
                 await ledger.resolve(tx, attempt, ledger.SUCCEEDED, deps.clock())
+                await sessions.forget_code(tx, session)
                 if grant.account_id:
                     await _note_account(tx, session, grant.account_id)
         return Candidate(kept, secrets)

@@ -12,7 +12,7 @@ from domain.credential import CredentialRef
 from domain.ledger import Rule, Send, rule_on
 from domain.life import Status
 from domain.oauth.answer import TokenGrant
-from domain.oauth.failures import Failure, FailureCode, FailureKind, ProbeResult
+from domain.oauth.failures import THE_APPS_OWN, Failure, FailureCode, FailureKind, ProbeResult
 from domain.oauth.token import ClientCredentials
 from providers.flows import identity_flow, refresh_flow
 from providers.model import Provider
@@ -185,10 +185,10 @@ def _reference(subject: Subject, attempt: TokenAttempt, grant: TokenGrant, sent_
 
 
 async def _fail(deps: Deps, subject: Subject, intent: Intent, failure: Failure) -> RefreshResult:
-    if failure.kind is FailureKind.MOMENT:
-        return await _stumble(deps, subject, intent, failure)
-    if failure.kind is FailureKind.OPERATOR:
+    if failure.code in THE_APPS_OWN:
         return await _hold(deps, subject, intent, failure)
+    if failure.kind is not FailureKind.USER:
+        return await _stumble(deps, subject, intent, failure)
     reason = ROTATION_LOST if intent.resent else failure.code
     async with deps.db.transaction() as tx:
         now = deps.clock()

@@ -24,8 +24,10 @@ async def revoke(deps: Deps, ids: LifeIds) -> RevokeResult:
     async with deps.db.transaction() as tx:
         life = await get_life(tx, ids.life_id)
         stone = await tx.get(Tombstone, ids.life_id)
+        if life is not None and stone is None:
+            return RevokeResult(Ending.RELOAD)  # nobody asked for it: a signal sent by hand
         if life is None or stone is None or stone.finished_at is not None:
-            return RevokeResult(Ending.DONE, stone.upstream if stone else "confirmed")
+            return RevokeResult(Ending.DONE, stone.upstream if stone else Upstream.CONFIRMED)
         stone.first_try_at = stone.first_try_at or deps.clock()
         give_up_at = stone.first_try_at + deps.limits.revocation
     upstream = await _upstream(deps, life)

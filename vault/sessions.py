@@ -180,6 +180,17 @@ async def finish(
     return ended
 
 
+async def forget_code(tx: AsyncSession, session: AuthSession) -> None:
+    """The code was exchanged: neither it nor a verifier is of use to anybody any more."""
+    await _forget_verifiers(tx, session.id, session.consumed_visit_id)
+    await tx.exec(
+        update(AuthSession)
+        .where(col(AuthSession.id) == session.id)
+        .values(sealed_code=None)
+        .execution_options(synchronize_session=False)
+    )
+
+
 async def _forget_verifiers(tx: AsyncSession, session_id: str, consumed_visit_id: str) -> None:
     """Only the visit that came back is kept: its browser may still ask how the attempt ended."""
     await tx.exec(delete(Visit).where(col(Visit.session_id) == session_id, col(Visit.id) != consumed_visit_id))

@@ -15,7 +15,7 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from activities.life import LifeActivities
-    from activities.messages import AttemptOrder, AttemptResult, Ending, RefreshOrder, RefreshResult
+    from activities.messages import AttemptOrder, AttemptResult, Ending, RefreshOrder, RefreshResult, RevokeResult
     from domain.life import (
         AttemptMoved,
         AttemptStumbled,
@@ -300,7 +300,16 @@ class ConnectionLife:
             self._raise_if_cancelled(error)
             self._learn(RevocationStumbled(jitter))
         else:
-            self._learn(Revoked() if result.ending is Ending.DONE else RevocationStumbled(jitter))
+            self._learn_revocation(result, jitter)
+
+    def _learn_revocation(self, result: RevokeResult, jitter: float) -> None:
+        match result.ending:
+            case Ending.DONE:
+                self._learn(Revoked())
+            case Ending.RELOAD:
+                self.state = replace(self.state, deleting=False, reload=True)
+            case _:
+                self._learn(RevocationStumbled(jitter))
 
     def _learn(self, fact: Fact) -> None:
         self.state = apply(self.state, fact, workflow.now())

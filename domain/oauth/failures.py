@@ -63,6 +63,10 @@ class FailureCode(StrEnum):
     """The body was longer than the driver reads."""
 
 
+THE_APPS_OWN = (FailureCode.CLIENT_REFUSED, FailureCode.CLIENT_NOT_ALLOWED)
+"""Refusals of the app itself, whatever was sent. On any other one a stranger could freeze everybody's refreshes."""
+
+
 class GrantType(StrEnum):
     """What was asked of the token endpoint."""
 

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from activities.messages import Ending
 from domain.life import AttemptState, Kind, Status
 from vault import lives, sessions
+from vault.tables import Visit
 
 ENGINEERING, SUPPORT = "Acme Engineering", "Acme Support"
 TOKEN, SITES = "/oauth/token", "/oauth/token/accessible-resources"
@@ -198,6 +199,14 @@ async def test_the_candidate_survives_a_crash_and_the_code_is_not_sent_again(sta
 
     assert (await stage.advance(life, session)).ending is Ending.CREDENTIALED
     assert await stage.asked() == 1
+
+
+async def test_code_and_verifier_are_forgotten_once_the_code_was_exchanged(stage: Any) -> None:
+    life = await stage.life()
+    session = await stage.come_back(life, sites=(ENGINEERING, SUPPORT))
+    assert (await stage.advance(life, session)).state is AttemptState.AWAITING_SELECTION
+    assert (await stage.session(session.id)).sealed_code is None
+    assert [visit.sealed_verifier for visit in await stage.all(Visit, session_id=session.id)] == [None]
 
 
 async def test_the_candidate_is_kept_although_the_database_was_away(stage: Any) -> None:

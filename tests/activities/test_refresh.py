@@ -231,16 +231,13 @@ async def test_without_a_refresh_token_a_credential_lives_until_it_expires(stage
 # --- the operator's -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("status", "error", "code"),
-    [(401, "access_denied", "client_refused"), (400, "invalid_scope", "request_refused")],
-)
+@pytest.mark.parametrize(("error", "code"), [("access_denied", "client_refused"), ("invalid_client", "client_refused")])
 async def test_law_04_an_operators_failure_holds_the_config_and_blames_nobody(
-    stage: Any, status: int, error: str, code: str
+    stage: Any, error: str, code: str
 ) -> None:
     life = await stage.connected()
     row, before = await stage.row(life), await stage.secrets(life)
-    await stage.fault("token", "status", status=status, body={"error": error})
+    await stage.fault("token", "status", status=401, body={"error": error})
 
     result = await stage.refresh(life)
 
@@ -250,6 +247,21 @@ async def test_law_04_an_operators_failure_holds_the_config_and_blames_nobody(
     assert (await stage.row(life)).revision == row.revision
     assert await stage.outcomes(life) == ["operator"]
     assert await stage.events(life) == ["created", "activated"]
+    await unchanged(stage, life, before)
+
+
+async def test_a_request_refused_for_one_life_does_not_hold_the_config_for_all(stage: Any) -> None:
+    life = await stage.connected()
+    before = await stage.secrets(life)
+    await stage.fault("token", "status", status=400, body={"error": "invalid_scope"})
+
+    result = await stage.refresh(life)
+
+    row, config = await stage.row(life), await stage.config()
+    assert (result.ending, result.code) == (Ending.STUMBLED, "request_refused")
+    assert (row.status, row.health, row.last_error) == (Status.ACTIVE, "degraded", "request_refused")
+    assert config.held_until is None
+    assert await stage.outcomes(life) == ["not_handled"]
     await unchanged(stage, life, before)
 
 

@@ -33,6 +33,15 @@ async def buried(stage: Any, life: Any, upstream: str) -> None:
     assert (await load(stage.deps, ids(life))).status == Status.REVOKED
 
 
+async def test_without_a_tombstone_nothing_is_revoked(stage: Any) -> None:
+    """A `delete` signal sent by hand ends no life: deletion goes through the API."""
+    life = await stage.connected()
+    before = await stage.secrets(life)
+    assert await revoke(stage.deps, ids(life)) == RevokeResult(Ending.RELOAD)
+    assert await stage.secrets(life) == before
+    assert (await stage.row(life)).status == Status.ACTIVE
+
+
 async def test_a_provider_that_can_is_told_and_confirms(stage: Any) -> None:
     life = await stage.connected(provider="plain")
     secrets = await stage.secrets(life)

@@ -90,8 +90,8 @@ async def test_an_installation_with_a_choice_among_sites(world: Any) -> None:
 
 async def test_a_user_connection_that_is_confirmed_afterwards(world: Any) -> None:
     await connected(world, "jira", "admin")
-    config_id = (await world.api.post("/api/provider-configs/search", json={})).json()["items"][0]["id"]
-    answer = await world.api.post(f"/api/provider-configs/{config_id}", json={"verify_user": True})
+    config_id = (await world.api.post("/api/provider-configs/search", json={})).json()["data"][0]["id"]
+    answer = await world.api.patch(f"/api/provider-configs/{config_id}", json={"verify_user": True})
     assert answer.status_code == 200, answer.text
     opened = await world.open("/oauth/sessions", config_id, "jira", tenant_id="acme", user_id="user-1")
     await world.consent(opened, "member", ("Acme Engineering",))

@@ -18,8 +18,7 @@ from sqlmodel import col, select
 from temporalio import activity
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
-from temporalio.client import WorkflowHandle, WorkflowUpdateFailedError
-from temporalio.service import RPCError
+from temporalio.client import WorkflowHandle, WorkflowUpdateHandle, WorkflowUpdateStage
 from temporalio.testing import WorkflowEnvironment
 
 from vault.tables import Credential, Event
@@ -61,18 +60,20 @@ class Heckler:
             if self.refreshes[info.workflow_run_id or ""] >= REFRESHES_PER_RUN - REFRESHES_SPREAD:
                 await self.handle.signal(ConnectionLife.wake)
                 self.signals += 1
-                self.updates.append(asyncio.create_task(self._ask(self.handle, self.generation)))
+                # It has arrived before the refresh ends, and with it perhaps the run: this server loses track
+                # of an update that arrives while it skips time. Those that come too late are in `tests/workflows`.
+                update = await self.handle.start_update(
+                    ConnectionLife.ensure_fresh,
+                    EnsureFresh(self.generation),
+                    wait_for_stage=WorkflowUpdateStage.ACCEPTED,
+                )
+                self.updates.append(asyncio.create_task(_answer(update, self.generation)))
             self.generation += 1
         await self.app(scope, receive, send)
 
-    async def _ask(self, handle: WorkflowHandle[ConnectionLife, None], seen: int) -> tuple[int, Freshness]:
-        """As the API asks: an update that continue-as-new swallowed is sent once more."""
-        for _ in range(2):
-            try:
-                return seen, await handle.execute_update(ConnectionLife.ensure_fresh, EnsureFresh(seen))
-            except (WorkflowUpdateFailedError, RPCError):
-                continue
-        raise AssertionError(f"the update that saw generation {seen} was lost twice")
+
+async def _answer(update: WorkflowUpdateHandle[Freshness], seen: int) -> tuple[int, Freshness]:
+    return seen, await update.result()
 
 
 @pytest.mark.parametrize(
