@@ -4,8 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 import structlog
@@ -24,6 +23,7 @@ from runtime.logs import configure_logs
 from runtime.settings import Settings, load_settings
 from runtime.sweeper import sweep_for_ever
 from runtime.temporal import connect, register_search_attributes
+from vault.lives import providers_of_living
 from workflows.attributes import KEYS
 from workflows.life import ConnectionLife
 from workflows.queues import LIFE_QUEUE, provider_queue
@@ -36,8 +36,11 @@ REFUSED = 2
 log = structlog.get_logger(__name__)
 
 
-def build_workers(client: Client, deps: Deps, *, sandbox: bool) -> Sequence[Worker]:
-    """One worker for the lives, one for each provider's activities."""
+def build_workers(client: Client, deps: Deps, providers: Iterable[str], *, sandbox: bool) -> Sequence[Worker]:
+    """One worker for the lives, one for each provider's activities.
+
+    `providers` names those of living rows too: one whose file was taken away must still be deletable.
+    """
     acts = LifeActivities(deps)
     # Production may leave the sandbox (docs/adr/0003); the choice is made here, never in a workflow's decorator.
     runner: WorkflowRunner = SandboxedWorkflowRunner() if sandbox else UnsandboxedWorkflowRunner()
@@ -52,7 +55,7 @@ def build_workers(client: Client, deps: Deps, *, sandbox: bool) -> Sequence[Work
         workflow_task_poller_behavior=PollerBehaviorAutoscaling(minimum=2, maximum=50, initial=5),
         graceful_shutdown_timeout=GRACE,
     )
-    return [lives, *(_provider_worker(client, acts, provider_id) for provider_id in deps.catalog)]
+    return [lives, *(_provider_worker(client, acts, provider_id) for provider_id in providers)]
 
 
 def _provider_worker(client: Client, acts: LifeActivities, provider_id: str) -> Worker:
@@ -72,15 +75,25 @@ async def run(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with open_activity_deps(settings) as deps, AsyncExitStack() as stack:
+    async with open_activity_deps(settings) as deps:
         client = await connect(settings, lazy=False)
         await register_search_attributes(client, KEYS)
-        for worker in build_workers(client, deps, sandbox=settings.sandbox):
-            await stack.enter_async_context(worker)
+        served = set(deps.catalog) | await providers_of_living(deps.db)
+        workers = build_workers(client, deps, served, sandbox=settings.sandbox)
         sweeping = asyncio.create_task(sweep_for_ever(deps.db, Lives(client), deps.clock))
-        log.info("working", providers=list(deps.catalog))
-        await stop.wait()
+        log.info("working", providers=sorted(served))
+        await _work(workers, stop)
         sweeping.cancel()
+
+
+async def _work(workers: Sequence[Worker], stop: asyncio.Event) -> None:
+    """All at once, and all told to end at once: one after the other, their times of grace would add up."""
+    running = [asyncio.create_task(worker.run()) for worker in workers]
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({*running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    await asyncio.gather(*(worker.shutdown() for worker in workers))
+    await asyncio.gather(*running)
 
 
 def main() -> None:

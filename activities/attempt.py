@@ -3,18 +3,26 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+import structlog
+
 from activities.accept import accept
 from activities.candidate import Candidate, exchange
 from activities.deps import Deps
 from activities.messages import AttemptOrder, AttemptResult, Ending
 from activities.qualify import Chosen, Several, qualify
 from activities.verdict import Failed, Later
+from domain.errors import where
 from domain.life import ENDED, AttemptState
 from vault import configs, credentials, sessions
+from vault.crypto import SealBroken
+from vault.keys import KeyRingError
 from vault.lives import get_life
 from vault.tables import AuthSession, Life, ProviderConfig
 
 UNKNOWN_SESSION = "unknown_session"
+KEYS_UNAVAILABLE = "keys_unavailable"
+INTERNAL = "internal"
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +43,14 @@ async def advance_attempt(deps: Deps, order: AttemptOrder) -> AttemptResult:
         return _standing(rows.session)
     async with deps.db.transaction() as tx:
         await sessions.acknowledge(tx, rows.session.id, deps.clock())
-    return await _advance(deps, order, rows)
+    try:
+        return await _advance(deps, order, rows)
+    except KeyRingError:
+        return await _end(deps, rows, Later(KEYS_UNAVAILABLE))
+    except (SealBroken, KeyError, ValueError) as error:
+        # What the rows hold will not be better the next time: the person is told instead of waiting for ever.
+        log.warning("an attempt cannot go on", session=rows.session.id, error=type(error).__name__, where=where(error))
+        return await _end(deps, rows, Failed(INTERNAL))
 
 
 async def _advance(deps: Deps, order: AttemptOrder, rows: Rows) -> AttemptResult:

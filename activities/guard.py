@@ -24,9 +24,15 @@ class Guard(Interceptor):
 class _Guarded(ActivityInboundInterceptor):
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002
         beat = asyncio.create_task(_beat())
+        work = asyncio.ensure_future(self.next.execute_activity(input))
         try:
-            return await self.next.execute_activity(input)
-        except (FailureError, asyncio.CancelledError):
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            # A provider's answer may be in hand, and nowhere else: whoever cancels waits until it is committed.
+            # Its own deadlines end it: the HTTP limit and the lease.
+            await asyncio.wait({work})
+            raise
+        except FailureError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, its text must not reach a history
             raise _faceless(error) from None

@@ -13,6 +13,9 @@ T = TypeVar("T")
 
 MAX_BODY = 1024 * 1024
 # Errors that come before the first byte leaves: the provider cannot have acted on the request.
+CONNECT_SECONDS = 5
+# Shorter than servers keep an idle connection: one that is closed as we send would leave the attempt in doubt.
+IDLE_SECONDS = 1
 NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol, httpx.ProxyError)
 
 
@@ -29,9 +32,11 @@ class ProviderHttp:
     @classmethod
     def open(cls) -> "ProviderHttp":
         """A pooled client for one worker process."""
-        limits = httpx.Limits(max_connections=100, max_keepalive_connections=20)
+        limits = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=IDLE_SECONDS)
+        # The whole conversation is bounded in `drive`; connecting is bounded apart, for then nothing was sent.
+        timeout = httpx.Timeout(None, connect=CONNECT_SECONDS, pool=CONNECT_SECONDS)
         headers = {"user-agent": "authpipe"}
-        return cls(httpx.AsyncClient(follow_redirects=False, limits=limits, headers=headers, timeout=None))  # noqa: S113
+        return cls(httpx.AsyncClient(follow_redirects=False, limits=limits, headers=headers, timeout=timeout))
 
     async def close(self) -> None:
         await self._client.aclose()

@@ -1,22 +1,28 @@
 """Read a life's row: what its workflow starts from, and comes back to when something changed."""
 
+from sqlmodel.ext.asyncio.session import AsyncSession
+
 from activities.deps import Deps
 from activities.messages import LifeIds
 from domain.life import Loaded, Status
 from vault import credentials, sessions
 from vault.lives import get_life
-from vault.tables import ProviderConfig
+from vault.tables import Life, ProviderConfig
 
 
 async def load(deps: Deps, ids: LifeIds) -> Loaded:
     """The state the row tells. A row that is gone reads as revoked: its workflow ends."""
     async with deps.db.reading() as tx:
         life = await get_life(tx, ids.life_id)
-        if life is None or life.status == Status.REVOKED:
-            return Loaded(Status.REVOKED)
-        credential = await credentials.current(tx, life.id)
-        opened = await sessions.open_sessions(tx, life.id)
-        config = await tx.get(ProviderConfig, life.provider_config_id)
+        if life is not None and life.status != Status.REVOKED:
+            return await _loaded(deps, tx, life)
+    return await _ended(deps, ids.life_id)
+
+
+async def _loaded(deps: Deps, tx: AsyncSession, life: Life) -> Loaded:
+    credential = await credentials.current(tx, life.id)
+    opened = await sessions.open_sessions(tx, life.id)
+    config = await tx.get(ProviderConfig, life.provider_config_id)
     held = config if config and config.held_until and config.held_until > deps.clock() else None
     return Loaded(
         status=Status(life.status),
@@ -28,3 +34,10 @@ async def load(deps: Deps, ids: LifeIds) -> Loaded:
         held_reason=held.held_reason if held else life.held_reason,
         deleting=life.deleted_at is not None,
     )
+
+
+async def _ended(deps: Deps, life_id: str) -> Loaded:
+    """No workflow will look at this life again, so nothing of it may stay open."""
+    async with deps.db.transaction() as tx:
+        await sessions.end_open(tx, life_id, deps.clock(), "deleted")
+    return Loaded(Status.REVOKED)

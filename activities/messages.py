@@ -45,7 +45,7 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RefreshResult:
-    """`not_before` bounds the next try; `jitter` is the one the order carried."""
+    """`not_before` bounds the next try; `code` says why there is no credential."""
 
     ending: Ending
     credential: CredentialRef | None = None

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeGuard
 
 from activities.commit import commit_within
@@ -23,6 +24,10 @@ from vault.tables import Credential, Life, ProviderConfig, TokenAttempt
 
 IN_DOUBT = "in_doubt"
 ROTATION_LOST = "rotation_lost"
+# A refresh token that stays in force may be sent as often as one likes.
+NO_ROTATION = timedelta(days=36_500)
+# Kept free at the end of a lease, to commit what came.
+COMMIT = timedelta(seconds=3)
 GRANT_EXPIRED = "grant_expired"
 RELOAD = RefreshResult(Ending.RELOAD)
 
@@ -42,7 +47,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A committed intent; `resent` says that an earlier send of the same token is unresolved."""
+    """A committed intent; `resent` says that an earlier send is unresolved, and no window makes up for it."""
 
     attempt: TokenAttempt
     resent: bool
@@ -57,10 +62,11 @@ async def refresh(deps: Deps, order: RefreshOrder) -> RefreshResult:
     if isinstance(intent, RefreshResult):
         return intent
     sent_at = deps.clock()
-    answer = await _ask(deps, subject)
+    answer = await _ask(deps, subject, intent)
     if isinstance(answer, TokenGrant):
         return await _commit(deps, order, subject, intent, answer, sent_at)
-    return await _fail(deps, subject, intent, answer)
+    settle = partial(_fail, deps, subject, intent, answer)
+    return await commit_within(settle, deps.clock, intent.attempt.lease_until)
 
 
 async def _subject(deps: Deps, order: RefreshOrder) -> Subject | RefreshResult:
@@ -113,7 +119,7 @@ async def _intend(deps: Deps, subject: Subject) -> Intent | RefreshResult:
 async def _claim(deps: Deps, subject: Subject, expires_at: datetime | None) -> Intent | RefreshResult | None:
     """Commit the intent if the ledger allows it; None asks for a probe of the old access token first."""
     now = deps.clock()
-    window = timedelta(seconds=subject.provider.replay_window)
+    window = timedelta(seconds=subject.provider.replay_window) if subject.provider.rotation else NO_ROTATION
     async with deps.db.transaction() as tx:
         life = await lock_life(tx, subject.life.id)
         if not _concerns(life, subject):
@@ -141,13 +147,14 @@ async def _probe(deps: Deps, subject: Subject) -> ProbeResult:
     return identity.result
 
 
-async def _ask(deps: Deps, subject: Subject) -> TokenGrant | Failure:
+async def _ask(deps: Deps, subject: Subject, intent: Intent) -> TokenGrant | Failure:
     """Send the refresh token; a replaced client secret is tried once more, only when the new one was refused."""
     answer: TokenGrant | Failure = Failure(FailureKind.OPERATOR, FailureCode.CLIENT_REFUSED)
     for secret in subject.client_secrets:
         client = ClientCredentials(subject.config.client_id, secret)
         flow = refresh_flow(subject.provider, client, refresh_token=subject.secrets.refresh or "")
-        answer = await deps.http.drive(flow, deps.limits.http / len(subject.client_secrets))
+        left = intent.attempt.lease_until - COMMIT - deps.clock()
+        answer = await deps.http.drive(flow, min(deps.limits.http, left))
         if not (isinstance(answer, Failure) and answer.code == FailureCode.CLIENT_REFUSED):
             return answer
     return answer
@@ -185,7 +192,7 @@ def _reference(subject: Subject, attempt: TokenAttempt, grant: TokenGrant, sent_
 
 
 async def _fail(deps: Deps, subject: Subject, intent: Intent, failure: Failure) -> RefreshResult:
-    if failure.code in THE_APPS_OWN:
+    if failure.kind is FailureKind.OPERATOR and failure.code in THE_APPS_OWN:
         return await _hold(deps, subject, intent, failure)
     if failure.kind is not FailureKind.USER:
         return await _stumble(deps, subject, intent, failure)

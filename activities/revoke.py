@@ -7,16 +7,17 @@ from activities.messages import Ending, LifeIds, RevokeResult
 from domain.life import Status
 from domain.oauth.failures import Failure
 from domain.oauth.token import ClientCredentials
-from providers.flows import Upstream, revocation_flow
+from providers.flows import Upstream, identity_flow, revocation_flow
 from providers.model import Provider
 from vault import configs, credentials, sessions
 from vault.crypto import SealBroken
 from vault.events import append_event
 from vault.keys import KeyRingError
-from vault.lives import compare_and_set, get_life, lock_life, siblings
+from vault.lives import compare_and_set, get_life, lock_life, of_account, siblings
 from vault.tables import Credential, Life, ProviderConfig, Tombstone
 
 KEPT_SHARED = "kept_shared"
+WORST_FIRST = (Upstream.UNCONFIRMED, Upstream.UNSUPPORTED, KEPT_SHARED, Upstream.CONFIRMED)
 
 
 async def revoke(deps: Deps, ids: LifeIds) -> RevokeResult:
@@ -40,12 +41,12 @@ async def revoke(deps: Deps, ids: LifeIds) -> RevokeResult:
 async def _upstream(deps: Deps, life: Life) -> str:
     """What cannot be told for want of a key, a client secret or a catalog entry is unconfirmed: a deletion ends."""
     async with deps.db.reading() as tx:
-        credential = await credentials.current(tx, life.id)
+        held = await credentials.held(tx, life.id)
         shared = await siblings(tx, life)
         config = await tx.get(ProviderConfig, life.provider_config_id)
     if shared:
         return KEPT_SHARED
-    if credential is None:
+    if not held:
         return Upstream.CONFIRMED
     provider = deps.catalog.get(life.provider_id)
     if provider is not None and provider.revocation is None:
@@ -53,9 +54,10 @@ async def _upstream(deps: Deps, life: Life) -> str:
     if provider is None or config is None:
         return Upstream.UNCONFIRMED
     try:
-        return await _tell(deps, life, credential, config, provider)
+        told = [await _tell(deps, life, credential, config, provider) for credential in held]
     except (SealBroken, KeyRingError):
         return Upstream.UNCONFIRMED
+    return next(answer for answer in WORST_FIRST if answer in told)
 
 
 async def _tell(deps: Deps, life: Life, credential: Credential, config: ProviderConfig, provider: Provider) -> str:
@@ -63,6 +65,10 @@ async def _tell(deps: Deps, life: Life, credential: Credential, config: Provider
     client = await configs.client_secrets(deps.db, deps.sealer, config.id, deps.clock())
     if not client:
         return Upstream.UNCONFIRMED
+    if credential.role == credentials.CANDIDATE:
+        shared = await _is_shared(deps, life, credential, secrets, provider)
+        if shared is not False:
+            return KEPT_SHARED if shared else Upstream.UNCONFIRMED
     flow = revocation_flow(
         provider,
         ClientCredentials(config.client_id, client[0]),
@@ -73,6 +79,23 @@ async def _tell(deps: Deps, life: Life, credential: Credential, config: Provider
     return Upstream.UNCONFIRMED if isinstance(answer, Failure) else answer
 
 
+async def _is_shared(
+    deps: Deps, life: Life, candidate: Credential, secrets: credentials.Secrets, provider: Provider
+) -> bool | None:
+    """Whether another life lives on the grant behind a candidate, which has not joined any. None: not known yet."""
+    async with deps.db.reading() as tx:
+        session = await sessions.get_session(tx, candidate.session_id)
+    account_id = session.account_id if session else ""
+    if not account_id and provider.identity is not None:
+        flow = identity_flow(provider, access_token=secrets.access, site_id=life.site_id or None)
+        identity = await deps.http.drive(flow, deps.limits.http)
+        account_id = "" if isinstance(identity, Failure) else identity.account_id or ""
+        if not account_id:
+            return None
+    async with deps.db.reading() as tx:
+        return bool(await of_account(tx, life, account_id))
+
+
 async def _bury(deps: Deps, life: Life, upstream: str) -> None:
     now = deps.clock()
     async with deps.db.transaction() as tx:
@@ -80,8 +103,7 @@ async def _bury(deps: Deps, life: Life, upstream: str) -> None:
         stone = await tx.get(Tombstone, life.id)
         if row is None or stone is None or stone.finished_at is not None:
             return
-        for session in await sessions.open_sessions(tx, life.id):
-            await sessions.finish(tx, session, now, reason="deleted")
+        await sessions.end_open(tx, life.id, now, "deleted")
         await credentials.destroy(tx, life.id)
         stone.upstream, stone.finished_at = str(upstream), now
         await compare_and_set(tx, row, now, **_ended(row, now))

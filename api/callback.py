@@ -11,7 +11,7 @@ from api.cookies import drop_cookie, is_visitor
 from api.deps import ApiDeps, DepsOf
 from api.hosted import HEADERS, shown, wants_json
 from api.problems import documented
-from api.sessions import outcome_of
+from api.sessions import hand_over, outcome_of
 from domain.errors import Problem
 from domain.life import AttemptState
 from domain.oauth.failures import bounded_code
@@ -67,7 +67,7 @@ async def _callback(
     if error or not code:
         return await _without_code(request, deps, session, visit, error)
     await _consume(deps, session, visit, code)
-    await _hand_over(deps, session)
+    await hand_over(deps, session)
     return await _go_back(request, deps, session, visit)
 
 
@@ -114,22 +114,6 @@ async def _consume(deps: ApiDeps, session: AuthSession, visit: Visit, code: str)
     async with deps.db.transaction() as tx:
         if not await sessions.consume(tx, visit, sealed, deps.clock()):
             raise Problem("session_used")
-
-
-async def _hand_over(deps: ApiDeps, session: AuthSession) -> None:
-    """Signal the workflow and wait a little for the outcome. Temporal being away loses nothing: the row is consumed,
-    and the sweeper signals what its workflow has not acknowledged.
-    """
-    async with deps.db.reading() as tx:
-        life = await get_life(tx, session.life_id)
-    if life is None:
-        return
-    try:
-        await deps.lives.returned(life, session.id)
-    except Problem:
-        log.warning("the engine is away; the callback is kept and signalled later", session=session.id)
-        return
-    await deps.lives.settled(life, session.id, deps.wait)
 
 
 async def _tell(deps: ApiDeps, session: AuthSession) -> None:

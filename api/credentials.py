@@ -32,6 +32,8 @@ class GetCredentialParams(Body):
     tenant_id: BuilderId
     user_id: BuilderId | None = None
     installation_id: BuilderId | None = None
+    connection_id: BuilderId | None = Field(None, description="One connection; its user_id may be left out then.")
+    label: BuilderId | None = Field(None, description="Of several that fit, the one the session gave this label.")
     credential_for: Literal["any", "installation", "user"] = "any"
     provider_config_id: BuilderId | None = None
     min_ttl: int | None = Field(None, ge=0, le=MAX_MIN_TTL, description="Seconds the credential must still live.")
@@ -94,6 +96,8 @@ def _wanted(body: GetCredentialParams, workspace_id: str) -> Wanted:
         user_id=body.user_id or "",
         installation_id=body.installation_id or "",
         provider_config_id=body.provider_config_id or "",
+        connection_id=body.connection_id or "",
+        label=body.label or "",
     )
 
 
@@ -101,7 +105,7 @@ def _kinds(body: GetCredentialParams) -> tuple[Kind, ...]:
     """A named user's credential never falls back to the installation's."""
     if body.credential_for == "installation":
         return (Kind.INSTALLATION,)
-    if body.credential_for == "user" or body.user_id is not None:
+    if body.credential_for == "user" or body.user_id is not None or body.connection_id is not None:
         return (Kind.CONNECTION,)
     return (Kind.INSTALLATION, Kind.CONNECTION)
 
@@ -110,13 +114,17 @@ async def _find(deps: ApiDeps, body: GetCredentialParams, workspace_id: str) -> 
     found = await reading.find(deps.db, _wanted(body, workspace_id))
     preferred = [f for f in found if f.kind == Kind.INSTALLATION] or found
     serving = [f for f in preferred if f.status == Status.ACTIVE] or preferred
-    if not serving and body.credential_for == "user" and body.user_id is None:
+    if not serving and body.credential_for == "user" and body.user_id is None and body.connection_id is None:
         raise Problem("user_required", "credential_for is user, no user_id was given, and the tenant has no own one.")
     if not serving:
         raise Problem("not_connected", "No such installation or connection is living for this tenant and user.")
     if len(serving) > 1:
         candidates = tuple({f"{f.kind}_id": f.id, "label": f.label, "site": f.site_name} for f in serving)
-        raise Problem("ambiguous", "Several fit; name the installation or the config.", candidates=candidates)
+        raise Problem(
+            "ambiguous",
+            "Several fit; name the installation_id, connection_id, label or provider_config_id.",
+            candidates=candidates,
+        )
     return serving[0]
 
 

@@ -22,7 +22,6 @@ class ApiDeps:
     catalog: Catalog
     lives: Lives
     clock: Callable[[], datetime]
-    public_url: str
     development: bool
     session_life: timedelta = timedelta(minutes=15)
     wait: timedelta = timedelta(seconds=8)

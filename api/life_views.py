@@ -213,9 +213,10 @@ async def delete(deps: ApiDeps, caller: Caller, kind: Kind, life_id: str) -> Res
 
 async def tell_deleted(deps: ApiDeps, rows: list[Life]) -> None:
     """Signal the workflows. If Temporal is away the tombstones stand, and reconcile finishes what they began."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            for row in rows:
-                group.create_task(deps.lives.delete(row))
-    except* Problem:
-        log.warning("deleted, but the workflows could not be told", lives=len(rows))
+    answers = await asyncio.gather(*(deps.lives.delete(row) for row in rows), return_exceptions=True)
+    failed = [answer for answer in answers if isinstance(answer, BaseException)]
+    if failed:
+        log.warning("deleted, but not every workflow could be told", untold=len(failed), lives=len(rows))
+    for error in failed:
+        if not isinstance(error, Problem):
+            raise error

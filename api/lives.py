@@ -21,10 +21,11 @@ from vault.tables import Life
 from workflows.attributes import attributes_of
 from workflows.details import summary
 from workflows.life import ConnectionLife
-from workflows.messages import EnsureFresh, Freshness, LifeStart, LifeView, SessionRef
+from workflows.messages import EnsureFresh, Freshness, LifeStart, LifeView, SessionRef, Settlement
 from workflows.queues import LIFE_QUEUE, SOON, priority
 
 T = TypeVar("T")
+Answer = TypeVar("Answer", Freshness, Settlement)
 
 CALL = timedelta(seconds=3)
 QUERY = timedelta(seconds=2)
@@ -97,18 +98,19 @@ class Lives:
     async def _settle(self, life: Life, update: Any, session_id: str, within: timedelta) -> bool:
         handle = self._handle(life)
 
-        async def ask(attempt: int) -> bool:
-            answer = await handle.execute_update(
-                update, SessionRef(session_id), id=f"{update.__name__}-{session_id}-{attempt}"
-            )
-            return bool(answer.settled)
+        async def ask(_attempt: int) -> Settlement:
+            # No id of our own: a session comes to rest more than once, and each time is a question of its own.
+            answer: Settlement = await handle.execute_update(update, SessionRef(session_id))
+            return answer
 
-        return await self._in_time(self._once_more(ask), within, False)
+        said = await self._in_time(self._once_more(ask), within, Settlement(settled=False))
+        return said.settled
 
-    async def _once_more(self, ask: Callable[[int], Awaitable[T]]) -> T:
-        """An update lost to continue-as-new is sent again, once."""
+    async def _once_more(self, ask: Callable[[int], Awaitable[Answer]]) -> Answer:
+        """An update that met continue-as-new, answered or lost, is sent again, once."""
         try:
-            return await ask(1)
+            answer = await ask(1)
+            return await ask(2) if answer.continuing else answer
         except WorkflowUpdateFailedError:
             return await ask(2)
         except RPCError as error:

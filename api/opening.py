@@ -14,13 +14,13 @@ from providers.model import Provider, ScopeKind
 from providers.scopes import UnknownScopeError, check_scopes, requested_scopes
 from vault import configs, session_tokens
 from vault.ids import new_id
-from vault.lives import LifeKey, find_or_create
+from vault.lives import LifeKey, find_or_create, lock_life
 from vault.tables import AuthSession, Life, ProviderConfig, SessionToken
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the caller asks for; a session token's own fields win over these."""
+    """What the caller asks for; a session token's own fields win over these. Empty texts were left out."""
 
     kind: Kind
     provider_id: str
@@ -29,7 +29,7 @@ class Wish:
     user_id: str = ""
     installation_id: str = ""
     provider_config_id: str = ""
-    label: str = "default"
+    label: str = ""
     scopes: tuple[str, ...] | None = None
     opener_origin: str = ""
 
@@ -41,9 +41,7 @@ async def open_session(deps: ApiDeps, caller: Caller, wish: Wish) -> AuthSession
     config = await config_for(deps, caller.workspace_id, wish.provider_id, wish.provider_config_id)
     _check(wish, provider, config)
     wish = replace(wish, installation_id=await _installation(deps, caller, wish, provider, config))
-    life = await _life(deps, caller, wish, provider, config)
-    session = _session(deps, caller, wish, config, life)
-    await _record(deps, caller, session)
+    life, session = await _recorded(deps, caller, wish, provider, config)
     try:
         await deps.lives.wake(life)
     except Problem:
@@ -89,6 +87,7 @@ def _as_mandated(wish: Wish, token: SessionToken) -> Wish:
         "user_id": token.user_id,
         "installation_id": token.installation_id,
         "provider_config_id": token.provider_config_id,
+        "label": token.label,
         "redirect_url": token.redirect_url,
     }
     for name, value in fixed.items():
@@ -107,6 +106,7 @@ def _as_mandated(wish: Wish, token: SessionToken) -> Wish:
         user_id=token.user_id,
         installation_id=token.installation_id or wish.installation_id,
         provider_config_id=token.provider_config_id or wish.provider_config_id,
+        label=token.label,
         redirect_url=token.redirect_url or wish.redirect_url,
         scopes=wish.scopes or scopes,
         opener_origin=token.opener_origin,
@@ -161,7 +161,7 @@ async def _life(deps: ApiDeps, caller: Caller, wish: Wish, provider: Provider, c
         tenant_id=wish.tenant_id,
         user_id="" if installation else wish.user_id,
         installation_id=wish.installation_id,
-        label=wish.label,
+        label=wish.label or "default",
     )
     attachment = "tenant" if installation or not wish.user_id else "user"
     return await find_or_create(deps.db, key, provider.id, attachment, _scopes(wish, provider, config), deps.clock())
@@ -193,11 +193,28 @@ def _session(deps: ApiDeps, caller: Caller, wish: Wish, config: ProviderConfig, 
     )
 
 
-async def _record(deps: ApiDeps, caller: Caller, session: AuthSession) -> None:
+async def _recorded(
+    deps: ApiDeps, caller: Caller, wish: Wish, provider: Provider, config: ProviderConfig
+) -> tuple[Life, AuthSession]:
+    """A session of a living life. One that is deleted between finding and recording has a successor, once."""
+    for _ in range(2):
+        life = await _life(deps, caller, wish, provider, config)
+        session = _session(deps, caller, wish, config, life)
+        if await _record(deps, caller, session):
+            return life, session
+    raise Problem("deleted_meanwhile", f"The {wish.kind} was deleted while the session was being opened.")
+
+
+async def _record(deps: ApiDeps, caller: Caller, session: AuthSession) -> bool:
+    """False if the life is deleted. It stays locked until the session stands: its burial then sees the session."""
     async with deps.db.transaction() as tx:
+        life = await lock_life(tx, session.life_id)
+        if life is None or life.deleted_at is not None:
+            return False
         if caller.token and not await session_tokens.use(tx, caller.token.id, session.id, session.created_at):
             raise Problem("session_token_spent", "This session token has opened its session already.")
         tx.add(session)
+    return True
 
 
 async def _forget(deps: ApiDeps, session: AuthSession) -> None:

@@ -62,7 +62,8 @@ def _secret_vschars(value: SecretStr) -> SecretStr:
 
 
 ClientId = Annotated[str, Field(min_length=1, max_length=512), AfterValidator(_vschars)]
-ClientSecret = Annotated[SecretStr, Field(min_length=1, max_length=4096), AfterValidator(_secret_vschars)]
+ClientSecret = Annotated[SecretStr, Field(max_length=4096), AfterValidator(_secret_vschars)]
+"""Empty: a public client (RFC 6749 section 2.1)."""
 SigningKey = Annotated[SecretStr, Field(min_length=1, max_length=4096)]
 Urls = Annotated[list[Url], Field(max_length=MAX_LIST)]
 Attachment = Literal["tenant", "user"]

@@ -25,6 +25,7 @@ class CreateSessionTokenParams(Body):
     kind: Kind = Field(Kind.CONNECTION, description="`installation` for the install button.")
     installation_id: BuilderId | None = None
     provider_config_id: BuilderId | None = None
+    label: BuilderId = Field("default", description="Tells several connections of one user apart.")
     scopes: ScopeList | None = None
     redirect_url: Url | None = None
     opener_origin: Url | None = Field(None, description="The origin of the page that will open the session.")
@@ -54,6 +55,7 @@ async def mint(body: CreateSessionTokenParams, caller: SecretCaller, deps: DepsO
         user_id=body.user_id or "",
         provider_config_id=body.provider_config_id or "",
         installation_id=body.installation_id or "",
+        label=body.label,
         scopes=None if body.scopes is None else tuple(body.scopes),
         redirect_url=body.redirect_url or "",
         opener_origin=body.opener_origin or "",

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any
 
+import structlog
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
@@ -13,17 +14,19 @@ from api.fields import Body, BuilderId, RowId, ScopeList, Url
 from api.opening import Wish, open_session
 from api.problems import documented
 from domain.errors import Problem
-from domain.life import AttemptState, Kind
+from domain.life import ENDED, AttemptState, Kind
 from domain.redirects import visit_url
 from vault import sessions
 from vault.lives import get_life
 from vault.tables import AuthSession, Life
 
 router = APIRouter(tags=["sessions"])
+log = structlog.get_logger(__name__)
 
 OPENING = documented(
     "bad_request", "unauthenticated", "provider_unknown", "config_missing", "ambiguous", "invalid_scope",
-    "redirect_url_not_allowed", "session_token_spent", "session_token_mismatch", "temporal_unavailable",
+    "redirect_url_not_allowed", "session_token_spent", "session_token_mismatch", "deleted_meanwhile",
+    "temporal_unavailable",
 )  # fmt: skip
 
 
@@ -34,7 +37,9 @@ class CreateInstallSessionParams(Body):
     user_id: BuilderId | None = Field(None, description="Who installs, in your own words.")
     permissions: ScopeList | None = Field(None, description="Installation scopes; the config's, if left out.")
     provider_config_id: BuilderId | None = None
-    label: BuilderId = Field("default", description="Tells several installations of one tenant apart.")
+    label: BuilderId | None = Field(
+        None, description="Tells several installations of one tenant apart; `default`, if left out."
+    )
 
 
 class CreateAuthSessionParams(Body):
@@ -48,7 +53,9 @@ class CreateAuthSessionParams(Body):
         None, description="Reserved: no provider of the catalog takes any yet."
     )
     provider_config_id: BuilderId | None = None
-    label: BuilderId = "default"
+    label: BuilderId | None = Field(
+        None, description="Tells several connections of one user apart; `default`, if left out."
+    )
 
 
 class OpenedSession(BaseModel):
@@ -85,8 +92,10 @@ class Selection(Body):
 
 
 class Completion(Body):
-    user_id: BuilderId | None = None
-    tenant_id: BuilderId | None = None
+    """The person and the tenant your own sign-in knows, not what the page says: the page may have named another's."""
+
+    tenant_id: BuilderId
+    user_id: BuilderId | None = Field(None, description="Required where the session was opened for a user.")
 
 
 @router.post("/oauth/installs", status_code=201, responses=OPENING, summary="Open a session to install the app")
@@ -98,7 +107,7 @@ async def open_install(body: CreateInstallSessionParams, caller: AnyCaller, deps
         redirect_url=body.redirect_url,
         user_id=body.user_id or "",
         provider_config_id=body.provider_config_id or "",
-        label=body.label,
+        label=body.label or "",
         scopes=None if body.permissions is None else tuple(body.permissions),
     )
     return _opened(await open_session(deps, caller, wish))
@@ -114,7 +123,7 @@ async def open_connect(body: CreateAuthSessionParams, caller: AnyCaller, deps: D
         user_id=body.user_id or "",
         installation_id=body.installation_id or "",
         provider_config_id=body.provider_config_id or "",
-        label=body.label,
+        label=body.label or "",
         scopes=None if body.scopes is None else tuple(body.scopes),
     )
     return _opened(await open_session(deps, caller, wish))
@@ -167,15 +176,36 @@ async def complete(session_id: RowId, body: Completion, caller: SecretCaller, de
     if session.workspace_id != caller.workspace_id:
         raise Problem("not_found")
     _check_person(session, body)
+    await _verify(deps, session)
+    await hand_over(deps, session)
+    return await outcome_of(deps, await _session(deps, session_id), in_full=True)
+
+
+async def _verify(deps: ApiDeps, session: AuthSession) -> None:
+    """Record that the person is the right one. Saying so again is no error: the first answer may have been lost."""
+    if session.verified_at is not None or session.state == AttemptState.COMPLETED:
+        return
     if session.state != AttemptState.PENDING_VERIFICATION:
         raise Problem("session_not_waiting", f"The session is {session.state}, not pending verification.")
     async with deps.db.transaction() as tx:
         if not await sessions.verify(tx, session.id, deps.clock()):
             raise Problem("session_not_waiting", "The time to confirm the session has passed.")
-    life = await _life(deps, session)
-    await deps.lives.returned(life, session.id)
+
+
+async def hand_over(deps: ApiDeps, session: AuthSession) -> None:
+    """Signal the workflow and wait a little for the outcome. Temporal being away loses nothing: the row says what a
+    person did, and the sweeper signals what its workflow has not acknowledged.
+    """
+    async with deps.db.reading() as tx:
+        life = await get_life(tx, session.life_id)
+    if life is None or session.state in ENDED:
+        return
+    try:
+        await deps.lives.returned(life, session.id)
+    except Problem:
+        log.warning("the engine is away; the session is kept and signalled later", session=session.id)
+        return
     await deps.lives.settled(life, session.id, deps.wait)
-    return await outcome_of(deps, await _session(deps, session_id), in_full=True)
 
 
 async def outcome_of(deps: ApiDeps, session: AuthSession, *, in_full: bool) -> SessionOutcome:
@@ -203,11 +233,10 @@ def _sites(session: AuthSession) -> list[SiteChoice] | None:
 
 
 def _check_person(session: AuthSession, body: Completion) -> None:
-    """A confirmation names the person; an installation without one is confirmed by its tenant."""
-    named = body.user_id if session.user_id else body.tenant_id
-    if named is None:
-        raise Problem("bad_request", f"Name the {'user_id' if session.user_id else 'tenant_id'} that is confirmed.")
-    if body.user_id not in (None, session.user_id) or body.tenant_id not in (None, session.tenant_id):
+    """Both have to match: a page may have opened the session for its own user, but in another's tenant."""
+    if session.user_id and body.user_id is None:
+        raise Problem("bad_request", "Name the user_id that is confirmed.")
+    if (body.tenant_id, body.user_id or "") != (session.tenant_id, session.user_id):
         raise Problem("user_mismatch", "The session was opened for another user or tenant.")
 
 

@@ -44,6 +44,7 @@ _ROWS = (
     ErrorCode("session_token_spent", 401, "The session token is spent", "Mint another one from your backend."),
     ErrorCode("session_token_mismatch", 403, "Not what the token fixes", "Leave out what the session token says."),
     ErrorCode("session_not_waiting", 409, "The session does not wait for that", "Look at its state first."),
+    ErrorCode("deleted_meanwhile", 409, "It was deleted at the same time", "Send the request again."),
     ErrorCode("site_unknown", 422, "Not one of the sites", "Choose one of the sites that the session lists."),
     ErrorCode("user_mismatch", 409, "Another user was expected", "Complete it for the user it was opened for."),
     ErrorCode("not_connected", 404, "Not connected", "Open a session and let the user connect."),

@@ -20,7 +20,10 @@ class Rule(StrEnum):
     """What the ledger allows."""
 
     SEND = "send"
+    REPLAY = "replay"
+    """Again inside the window: the provider answers as if it were the first time."""
     RESEND = "resend"
+    """Again without a window: if the first one was handled, its answer is lost and so is the grant."""
     WAIT = "wait"
     PROBE = "probe"
 
@@ -48,7 +51,7 @@ def rule_on(unresolved: Sequence[Send], now: datetime, *, window: timedelta, exp
         return Ruling(Rule.WAIT, leased)
     first = min(send.started_at for send in unresolved)
     if now < first + window - WINDOW_MARGIN:
-        return Ruling(Rule.RESEND)
+        return Ruling(Rule.REPLAY)
     if expires_at is None or now < expires_at:
         return Ruling(Rule.PROBE, expires_at)
     return Ruling(Rule.RESEND)

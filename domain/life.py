@@ -1,7 +1,7 @@
 # Append-only: LifeState and what it holds travel through workflow histories; add fields with defaults only.
 """The life of an installation or a connection: its state, the facts that move it, and what is due next.
 
-Transitions are `apply(state, fact, now) -> state`; `next_wakeup(state, now)` says what the workflow does next and when.
+Transitions are `apply(state, fact, now) -> state`; what is due next is `next_wakeup` in `domain.wakeup`.
 """
 
 from dataclasses import dataclass, field, replace
@@ -167,7 +167,7 @@ Fact = Loaded | Credentialed | Refused | Held | Stumbled | AttemptMoved | Attemp
 
 
 def apply(state: LifeState, fact: Fact, now: datetime) -> LifeState:
-    """The state after `fact`. A fact about an older generation changes nothing (law 2)."""
+    """The state after `fact`. A credential older than the one that is known changes nothing (law 2)."""
     match fact:
         case Loaded():
             return _loaded(state, fact, now)

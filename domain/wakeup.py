@@ -1,7 +1,7 @@
 """What a workflow does next, and when: the one decision its loop asks for."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from domain.credential import CredentialRef
@@ -18,6 +18,9 @@ class Step(StrEnum):
     CLOSE_ATTEMPT = "close_attempt"
     END = "end"
     WAIT = "wait"
+
+
+LONG_PAST = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,11 @@ def _refresh_due(state: LifeState, credential: CredentialRef, now: datetime) -> 
     if not credential.refreshable:
         return state.refresh_at and max(state.refresh_at, state.retry_at or state.refresh_at)
     return state.retry_at or (now if state.refresh_wanted else state.refresh_at)
+
+
+def not_before(state: LifeState) -> datetime:
+    """When back-off and hold allow the next refresh; long past if neither is in force."""
+    return max([LONG_PAST, *(at for at in (state.retry_at, state.held_until) if at)])
 
 
 def is_open(state: LifeState, session_id: str) -> bool:

@@ -26,6 +26,8 @@ app = typer.Typer(
 )
 api_keys = typer.Typer(no_args_is_help=True, help="The keys that callers of the API hold.")
 app.add_typer(api_keys, name="api-keys")
+keys = typer.Typer(no_args_is_help=True, help="The keys that seal what is in the vault.")
+app.add_typer(keys, name="keys")
 
 Workspace = Annotated[str, typer.Option(help="Id of the workspace the key belongs to.")]
 
@@ -102,11 +104,20 @@ def list_keys(workspace: Workspace = "default") -> None:
 def revoke_key(
     key_id: Annotated[str, typer.Argument(help="The id that `list` shows.")], workspace: Workspace = "default"
 ) -> None:
-    """End a key at once."""
+    """End a key. An API process that used it just now may still take it for up to five seconds."""
     from runtime.vault_setup import revoke_api_key
 
     asyncio.run(revoke_api_key(load_settings(), workspace, key_id))
-    typer.echo(f"Key {key_id} no longer opens anything.")
+    typer.echo(f"Key {key_id} is revoked; a running API process may still take it for up to five seconds.")
+
+
+@keys.command("rewrap")
+def rewrap_keys() -> None:
+    """Wrap every data key by the first key-encryption key; the others can be taken away afterwards."""
+    from runtime.vault_setup import rewrap_data_keys
+
+    changed = asyncio.run(rewrap_data_keys(load_settings()))
+    typer.echo(f"{changed} data {'key was' if changed == 1 else 'keys were'} wrapped anew.")
 
 
 @app.command()

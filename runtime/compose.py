@@ -62,7 +62,6 @@ async def open_api_deps(settings: Settings) -> AsyncIterator[ApiDeps]:
             catalog=catalog,
             lives=Lives(await connect(settings, lazy=True)),
             clock=clock,
-            public_url=settings.public_url,
             development=settings.development,
             session_life=timedelta(minutes=settings.session_minutes),
         )

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from runtime.keys import write_private
 
-TERM_SECONDS = 10.0
+# Longer than a provider may take to answer: a worker that is asked to end commits what it has in hand.
+TERM_SECONDS = 20.0
 _POLL_SECONDS = 0.05
 
 

@@ -80,7 +80,8 @@ class Settings(BaseSettings):
     simulator_port: Port = Field(9300, description="Port of the provider simulator under `authpipe dev`.")
     public_url: Origin = Field(
         default_factory=lambda data: f"http://localhost:{data['api_port']}",
-        description="Origin under which browsers reach the API; https, except on this machine.",
+        description="Origin under which browsers reach the API; https, except on this machine. Used by `authpipe dev` "
+        "and the demo, for the config they make and the addresses they print.",
     )
     providers_dir: Folder | None = Field(None, description="Folder whose TOML files join the catalog of providers.")
     provider_origins: dict[str, Origin] = Field(
@@ -96,10 +97,10 @@ class Settings(BaseSettings):
         None, description="File that holds what `AUTHPIPE_KEY_ENCRYPTION_KEY` would hold, one key a line."
     )
     refresh_lease_seconds: int = Field(
-        30, ge=5, le=300, description="Seconds one attempt at a token endpoint keeps others from sending."
+        30, ge=5, le=30, description="Seconds one attempt at a token endpoint keeps others from sending."
     )
     provider_timeout_seconds: float = Field(
-        15, gt=0, le=120, description="Seconds a provider has to answer; must be less than the lease."
+        15, gt=0, le=15, description="Seconds a provider has to answer; must be less than the lease."
     )
     session_minutes: int = Field(15, ge=1, le=120, description="Minutes from opening a session to its callback.")
     selection_minutes: int = Field(60, ge=1, le=1440, description="Minutes an installer has to pick a site.")

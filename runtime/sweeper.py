@@ -9,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.lives import Lives
 from domain.errors import Problem
+from vault.configs import destroy_retired
 from vault.database import Database
 from vault.unheard import unacknowledged, undeleted
 
@@ -28,13 +29,18 @@ async def sweep_for_ever(db: Database, lives: Lives, clock: Callable[[], datetim
 
 
 async def sweep(db: Database, lives: Lives, now: datetime) -> int:
-    """Signal every callback and deletion that went unheard for ten seconds. Signals are idempotent by session id."""
+    """Signal every callback and deletion that went unheard for ten seconds. Signals are idempotent by session id.
+
+    Client secrets whose grace period is over go with it. Answers how many were signalled.
+    """
     callbacks = await unacknowledged(db, now - PATIENCE)
     for life, session_id in callbacks:
         await lives.returned(life, session_id)
     deletions = await undeleted(db, now - PATIENCE)
     for life in deletions:
         await lives.delete(life)
+    async with db.transaction() as tx:
+        await destroy_retired(tx, now)
     if callbacks or deletions:
         log.info("signalled again", callbacks=len(callbacks), deletions=len(deletions))
     return len(callbacks) + len(deletions)

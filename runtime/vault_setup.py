@@ -95,6 +95,13 @@ async def revoke_api_key(settings: Settings, workspace_id: str, key_id: str) -> 
             raise StartError(f"{key_id}: workspace {workspace_id!r} has no such key; see `authpipe api-keys list`")
 
 
+async def rewrap_data_keys(settings: Settings) -> int:
+    """Wrap every data key by the first key-encryption key; answers how many were wrapped by another."""
+    async with open_vault(settings) as vault:
+        with _one_line():
+            return await vault.keys.rewrap()
+
+
 @contextmanager
 def _one_line() -> Iterator[None]:
     """What the vault and its drivers say, as one sentence. Drivers name users and files, never passwords."""

@@ -13,7 +13,7 @@ from domain.life import Status
 from vault.crypto import Owner, Sealer
 from vault.database import Database
 from vault.ids import new_id
-from vault.tables import ClientSecret, Life, ProviderConfig
+from vault.tables import ClientSecret, Credential, Life, ProviderConfig
 
 SECRET_GRACE = timedelta(hours=24)
 """How long a replaced client secret stays usable: the provider's console and ours are not changed in one moment."""
@@ -245,8 +245,12 @@ def _moves(config: ProviderConfig, fields: ConfigFields) -> bool:
 
 
 async def _refuse_if_in_use(tx: AsyncSession, config_id: str) -> None:
+    """A life that never was active counts once a consent brought it a credential: that belongs to this app too."""
+    credentialed = select(Credential.id).where(Credential.life_id == Life.id).exists()
     living = select(func.count()).where(
-        Life.provider_config_id == config_id, col(Life.deleted_at).is_(None), Life.status != Status.PENDING
+        Life.provider_config_id == config_id,
+        col(Life.deleted_at).is_(None),
+        (col(Life.status) != Status.PENDING) | credentialed,
     )
     count = (await tx.exec(living)).one()
     if count:

@@ -1,5 +1,6 @@
 """Sealed credentials: the current one of a life, and candidates that have not passed their checks yet."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -84,6 +85,15 @@ async def candidate(tx: AsyncSession, life_id: str, session_id: str) -> Credenti
         Credential.life_id == life_id, Credential.role == CANDIDATE, Credential.session_id == session_id
     )
     return (await tx.exec(query)).first()
+
+
+async def held(tx: AsyncSession, life_id: str) -> Sequence[Credential]:
+    """What a deletion has to tell the provider of: the current credential or, without one, what attempts brought."""
+    served = await current(tx, life_id)
+    if served is not None:
+        return [served]
+    query = select(Credential).where(Credential.life_id == life_id, Credential.role == CANDIDATE)
+    return (await tx.exec(query)).all()
 
 
 def new_candidate(

@@ -110,6 +110,19 @@ async def siblings(tx: AsyncSession, life: Life) -> list[Life]:
     return list((await tx.exec(query)).all())
 
 
+async def of_account(tx: AsyncSession, life: Life, account_id: str) -> list[Life]:
+    """Other living rows of that account at the same app; none where the account cannot be told."""
+    if not account_id:
+        return []
+    query = select(Life).where(
+        Life.provider_config_id == life.provider_config_id,
+        Life.account_id == account_id,
+        Life.id != life.id,
+        col(Life.deleted_at).is_(None),
+    )
+    return list((await tx.exec(query)).all())
+
+
 async def _living(tx: AsyncSession, key: LifeKey) -> Life | None:
     query = select(Life).where(
         Life.workspace_id == key.workspace_id,
@@ -128,3 +141,10 @@ async def lock_life(tx: AsyncSession, life_id: str) -> Life | None:
     """The row, locked until the transaction ends. SQLite's write transactions are alone anyway."""
     query = select(Life).where(Life.id == life_id).with_for_update().execution_options(populate_existing=True)
     return (await tx.exec(query)).first()
+
+
+async def providers_of_living(db: Database) -> set[str]:
+    """The providers of every life that has not ended, whether or not the catalog still knows them."""
+    query = select(Life.provider_id).where(Life.status != Status.REVOKED).distinct()
+    async with db.reading() as tx:
+        return set((await tx.exec(query)).all())

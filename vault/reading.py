@@ -28,6 +28,8 @@ class Wanted:
     user_id: str = ""
     installation_id: str = ""
     provider_config_id: str = ""
+    connection_id: str = ""
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +126,16 @@ def _query(wanted: Wanted) -> Select[*tuple[Any, ...]]:
         .order_by(col(Life.kind).desc(), col(Life.status), col(Life.created_at))
         .limit(MOST)
     )
-    if Kind.CONNECTION in wanted.kinds:
+    # A connection that is named by its id needs no user beside it.
+    if Kind.CONNECTION in wanted.kinds and (wanted.user_id or not wanted.connection_id):
         query = query.where(col(Life.user_id) == wanted.user_id)
     if wanted.installation_id:
         itself = (col(Life.kind) == Kind.INSTALLATION) & (col(Life.id) == wanted.installation_id)
         query = query.where(itself | (col(Life.installation_id) == wanted.installation_id))
+    if wanted.connection_id:
+        query = query.where(col(Life.kind) == Kind.CONNECTION, col(Life.id) == wanted.connection_id)
+    if wanted.label:
+        query = query.where(col(Life.label) == wanted.label)
     if wanted.provider_config_id:
         query = query.where(col(Life.provider_config_id) == wanted.provider_config_id)
     return query

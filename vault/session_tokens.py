@@ -27,6 +27,7 @@ class Mandate:
     user_id: str = ""
     provider_config_id: str = ""
     installation_id: str = ""
+    label: str = "default"
     scopes: tuple[str, ...] | None = None
     redirect_url: str = ""
     opener_origin: str = ""
@@ -54,6 +55,7 @@ async def mint(db: Database, mandate: Mandate, now: datetime) -> Minted:
         tenant_id=mandate.tenant_id,
         user_id=mandate.user_id,
         installation_id=mandate.installation_id,
+        label=mandate.label,
         scopes=None if mandate.scopes is None else list(mandate.scopes),
         redirect_url=mandate.redirect_url,
         opener_origin=mandate.opener_origin,

@@ -20,9 +20,9 @@ async def get_session(tx: AsyncSession, session_id: str) -> AuthSession | None:
 
 
 async def open_sessions(tx: AsyncSession, life_id: str) -> Sequence[AuthSession]:
-    """The attempts of a life that have not ended."""
+    """The attempts of a life that have not ended, as they are now, even if this transaction has read them before."""
     query = select(AuthSession).where(AuthSession.life_id == life_id, col(AuthSession.state).not_in(ENDED))
-    return (await tx.exec(query)).all()
+    return (await tx.exec(query.execution_options(populate_existing=True))).all()
 
 
 def deadline_of(session: AuthSession) -> datetime:
@@ -178,6 +178,13 @@ async def finish(
     if ended:
         await _forget_verifiers(tx, session.id, session.consumed_visit_id)
     return ended
+
+
+async def end_open(tx: AsyncSession, life_id: str, now: datetime, reason: str) -> None:
+    """Fail every open attempt of a life. A callback may consume one between look and write, so it is looked again."""
+    while opened := await open_sessions(tx, life_id):
+        for session in opened:
+            await finish(tx, session, now, reason=reason)
 
 
 async def forget_code(tx: AsyncSession, session: AuthSession) -> None:

@@ -318,6 +318,7 @@ class SessionToken(Table, table=True):
     tenant_id: str
     user_id: str = ""
     installation_id: str = ""
+    label: str = "default"
     scopes: list[str] | None = json()
     redirect_url: str = ""
     opener_origin: str = ""

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from sqlmodel import col, select
 
-from domain.life import AttemptState
+from domain.life import AttemptState, Status
 from vault.database import Database
 from vault.tables import AuthSession, Life, Tombstone
 
@@ -15,11 +15,15 @@ REVOKING = timedelta(minutes=20)
 
 
 async def unacknowledged(db: Database, before: datetime) -> Sequence[tuple[Life, str]]:
-    """Lives with the id of a session that came back before `before`, and no workflow took up what a person did."""
+    """Lives with the id of a session that came back before `before`, and no workflow took up what a person did.
+
+    A revoked life has no workflow any more, and nothing to take up.
+    """
     query = (
         select(Life, AuthSession.id)
         .join(AuthSession, col(AuthSession.life_id) == col(Life.id))
         .where(
+            Life.status != Status.REVOKED,
             (col(AuthSession.state) == AttemptState.EXCHANGING)
             | ((col(AuthSession.state) == AttemptState.AWAITING_SELECTION) & (col(AuthSession.chosen_site_id) != ""))
             | (

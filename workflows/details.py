@@ -18,13 +18,13 @@ SAYS = {
 
 
 def summary(life: LifeIds) -> str:
-    """The fixed line of a workflow: what it is the life of."""
+    """What it is the life of, in a line: of a workflow's first run. Temporal drops it at continue-as-new."""
     whom = f"user {life.user_id} of tenant {life.tenant_id}" if life.user_id else f"tenant {life.tenant_id}"
     return f"{life.kind.capitalize()} of {life.provider_id} for {whom}"
 
 
-def details(state: LifeState, wakeup: Wakeup) -> str:
-    """The live page, in Markdown."""
+def details(life: LifeIds, state: LifeState, wakeup: Wakeup) -> str:
+    """The live page, in Markdown; it says again what the summary said."""
     rows = [
         ("Status", _status(state)),
         ("Generation", str(state.generation)),
@@ -34,7 +34,9 @@ def details(state: LifeState, wakeup: Wakeup) -> str:
         ("Held", f"until {clock(state.held_until)}: {state.held_reason}" if state.held_until else "no"),
         ("Open consents", ", ".join(f"{a.session_id} {a.state}" for a in state.attempts) or "none"),
     ]
-    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
+    return "\n".join(
+        [f"**{summary(life)}**", "", "| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
+    )
 
 
 def timer_summary(wakeup: Wakeup, state: LifeState) -> str:

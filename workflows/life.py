@@ -10,11 +10,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from activities.life import LifeActivities
     from activities.messages import AttemptOrder, AttemptResult, Ending, RefreshOrder, RefreshResult, RevokeResult
     from domain.life import (
         AttemptMoved,
@@ -31,8 +28,8 @@ with workflow.unsafe.imports_passed_through():
         apply,
     )
     from domain.schedule import FIRST_BACKOFF
-    from domain.wakeup import Step, Wakeup, is_open, next_wakeup
-    from workflows import queues
+    from domain.wakeup import Step, Wakeup, is_open, next_wakeup, not_before
+    from workflows import calls
     from workflows.attributes import STATUS
     from workflows.details import details, timer_summary
     from workflows.messages import EnsureFresh, Freshness, LifeStart, LifeView, SessionRef, Settlement
@@ -41,14 +38,8 @@ with workflow.unsafe.imports_passed_through():
 REFRESHES_PER_RUN = 12
 REFRESHES_SPREAD = 2
 ANSWER_WITHIN = timedelta(seconds=18)
-ACTIVITY_TRY = timedelta(seconds=30)
-ACTIVITY_ALL = timedelta(seconds=60)
-HEARTBEAT = timedelta(seconds=10)
 # The loop waits for its callers before it ends; only a cancel from Temporal's UI does not, and they may ask again.
 ABANDON = workflow.HandlerUnfinishedPolicy.ABANDON
-RETRY = RetryPolicy(
-    initial_interval=timedelta(seconds=1), backoff_coefficient=2, maximum_interval=timedelta(seconds=10)
-)
 
 
 @workflow.defn(name="ConnectionLife")
@@ -69,7 +60,7 @@ class ConnectionLife:
     async def run(self, start: LifeStart) -> None:
         while True:
             wakeup = next_wakeup(self.state, workflow.now())
-            workflow.set_current_details(details(self.state, wakeup))
+            workflow.set_current_details(details(self.life, self.state, wakeup))
             if wakeup.step is Step.END:
                 if await self._quiet():
                     return
@@ -113,9 +104,10 @@ class ConnectionLife:
         await self._reaches(lambda: not self.state.reload, until)
         if self.state.generation <= seen and self.state.status is Status.ACTIVE:
             self.state = replace(self.state, refresh_wanted=True)
-            await self._reaches(lambda: self.state.generation > seen or not self.state.refresh_wanted, until)
+            if not_before(self.state) <= until:
+                await self._reaches(lambda: self.state.generation > seen or not self.state.refresh_wanted, until)
         pending = self.state.generation <= seen and self.state.status is Status.ACTIVE
-        return Freshness(self.state.generation, pending=pending)
+        return Freshness(self.state.generation, pending=pending, continuing=pending and self.draining)
 
     @workflow.query
     def life_view(self) -> LifeView:
@@ -149,7 +141,8 @@ class ConnectionLife:
     async def _settlement(self, session: SessionRef) -> Settlement:
         until = workflow.now() + ANSWER_WITHIN
         await self._reaches(lambda: not is_open(self.state, session.session_id), until)
-        return Settlement(settled=not is_open(self.state, session.session_id))
+        settled = not is_open(self.state, session.session_id)
+        return Settlement(settled=settled, continuing=self.draining and not settled)
 
     async def _reaches(self, fact: Callable[[], bool], until: datetime) -> None:
         """Wait for a fact, but never past what a caller is promised, and never in the way of continue-as-new."""
@@ -197,43 +190,20 @@ class ConnectionLife:
 
     async def _load(self) -> None:
         self.woken = False
-        try:
-            loaded = await workflow.execute_activity_method(
-                LifeActivities.load,
-                self.life,
-                start_to_close_timeout=ACTIVITY_TRY,
-                retry_policy=RETRY,
-                summary="read the row",
-            )
-        except ActivityError as error:
-            self._raise_if_cancelled(error)
-        else:
+        loaded = await calls.load(self.life)
+        if loaded is not None:
             self._learn(replace(loaded, jitter=workflow.random().random()))
             # What woke us while the row was being read may be newer than what was read.
             self.state = replace(self.state, reload=self.woken)
 
     async def _refresh(self) -> None:
         self.refreshes += 1
-        jitter = workflow.random().random()
-        forced = self.state.refresh_wanted
-        order = RefreshOrder(self.life, self.state.generation, jitter)
-        try:
-            result = await workflow.execute_activity_method(
-                LifeActivities.refresh,
-                order,
-                task_queue=queues.provider_queue(self.life.provider_id),
-                start_to_close_timeout=ACTIVITY_TRY,
-                schedule_to_close_timeout=ACTIVITY_ALL,
-                heartbeat_timeout=HEARTBEAT,
-                retry_policy=RETRY,
-                summary=f"refresh generation {order.generation}{', asked for' if forced else ''}",
-                priority=queues.priority(self.life, queues.NOW if forced else queues.SCHEDULED),
-            )
-        except ActivityError as error:
-            self._raise_if_cancelled(error)
-            self._learn(Stumbled("no_worker_result", jitter=jitter))
+        order = RefreshOrder(self.life, self.state.generation, workflow.random().random())
+        result = await calls.refresh(order, forced=self.state.refresh_wanted)
+        if result is None:
+            self._learn(Stumbled("no_worker_result", jitter=order.jitter))
         else:
-            self._learn_refresh(result, jitter)
+            self._learn_refresh(result, order.jitter)
 
     def _learn_refresh(self, result: RefreshResult, jitter: float) -> None:
         match result.ending:
@@ -252,25 +222,12 @@ class ConnectionLife:
                 self.state = replace(self.state, reload=True, refresh_wanted=False, retry_at=pause)
 
     async def _attempt(self, wakeup: Wakeup) -> None:
-        closing = wakeup.step is Step.CLOSE_ATTEMPT
         order = AttemptOrder(self.life, wakeup.session_id, workflow.random().random())
-        try:
-            result = await workflow.execute_activity_method(
-                LifeActivities.close_attempt if closing else LifeActivities.advance_attempt,
-                order,
-                task_queue=queues.provider_queue(self.life.provider_id),
-                start_to_close_timeout=ACTIVITY_TRY,
-                schedule_to_close_timeout=ACTIVITY_ALL,
-                heartbeat_timeout=HEARTBEAT,
-                retry_policy=RETRY,
-                summary=f"{'close' if closing else 'finish'} consent {wakeup.session_id}",
-                priority=queues.priority(self.life, queues.SOON),
-            )
-        except ActivityError as error:
-            self._raise_if_cancelled(error)
-            self._learn(AttemptStumbled(wakeup.session_id, order.jitter))
+        result = await calls.attempt(order, closing=wakeup.step is Step.CLOSE_ATTEMPT)
+        if result is None:
+            self._learn(AttemptStumbled(order.session_id, order.jitter))
         else:
-            self._learn_attempt(wakeup.session_id, result, order.jitter)
+            self._learn_attempt(order.session_id, result, order.jitter)
 
     def _learn_attempt(self, session_id: str, result: AttemptResult, jitter: float) -> None:
         if result.credential is not None:
@@ -284,20 +241,8 @@ class ConnectionLife:
 
     async def _revoke(self) -> None:
         jitter = workflow.random().random()
-        try:
-            result = await workflow.execute_activity_method(
-                LifeActivities.revoke,
-                self.life,
-                task_queue=queues.provider_queue(self.life.provider_id),
-                start_to_close_timeout=ACTIVITY_TRY,
-                schedule_to_close_timeout=ACTIVITY_ALL,
-                heartbeat_timeout=HEARTBEAT,
-                retry_policy=RETRY,
-                summary="revoke upstream and destroy the secret",
-                priority=queues.priority(self.life, queues.SOON),
-            )
-        except ActivityError as error:
-            self._raise_if_cancelled(error)
+        result = await calls.revoke(self.life)
+        if result is None:
             self._learn(RevocationStumbled(jitter))
         else:
             self._learn_revocation(result, jitter)
@@ -331,8 +276,3 @@ class ConnectionLife:
         await workflow.wait_condition(workflow.all_handlers_finished)
         self.draining = False
         return self.state is before
-
-    def _raise_if_cancelled(self, error: ActivityError) -> None:
-        # A cancel from Temporal's UI ends the run; reconcile starts it again. It must not read as a failure.
-        if is_cancelled_exception(error) and workflow.cancellation_reason() is not None:
-            raise error

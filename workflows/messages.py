@@ -25,10 +25,14 @@ class EnsureFresh:
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """Whether a newer generation is there; if not, `pending` says that waiting may still help."""
+    """Whether a newer generation is there; if not, `pending` says that waiting may still help.
+
+    `continuing`: the run was about to continue as new, ask the next one.
+    """
 
     generation: int
     pending: bool = False
+    continuing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +44,13 @@ class SessionRef:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """Whether an attempt has come to rest: ended, or waiting for a person. The session's row says how."""
+    """Whether an attempt has come to rest: ended, or waiting for a person. The session's row says how.
+
+    `continuing`: the run was about to continue as new, ask the next one.
+    """
 
     settled: bool
+    continuing: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Reading what a token endpoint answers (RFC 6749 section 5): strict about the tokens, lenient about the rest.
 
-A rotated refresh token exists only in this answer, so nothing but the tokens themselves may cost us the answer.
+A rotated refresh token exists only in this answer, so nothing but the tokens themselves, and a type of token that we
+could not use, may cost us the answer.
 """
 
 import re

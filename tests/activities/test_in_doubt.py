@@ -250,3 +250,12 @@ async def test_a_new_consent_ends_every_doubt(stage: Any) -> None:
     await crash_between_intent_and_answer(stage, life, PLAIN_TOKEN)
     await stage.connect(life)
     assert (await stage.refresh(life)).ending is Ending.CREDENTIALED
+
+
+async def test_a_refresh_token_that_is_never_replaced_is_sent_again_at_once(stage: Any) -> None:
+    """`rotation = false`: an answer that was lost cost nothing, so nothing is withheld."""
+    life = await stage.connected(provider="plain")
+    deps = stage.with_provider("plain", rotation=False)
+    await stage.fault("plain.token", "status", status=503, body={})
+    assert (await stage.refresh(life, deps)).ending is Ending.STUMBLED
+    assert (await stage.refresh(life, deps)).ending is Ending.CREDENTIALED

@@ -4,14 +4,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlmodel import col, delete
+from sqlmodel import col, delete, update
 
 from activities.load import load
 from activities.messages import Ending, LifeIds, RevokeResult
 from activities.revoke import revoke
 from domain.life import AttemptState, Kind, Status
 from providers.catalog import Catalog
-from vault.tables import ClientSecret, Event
+from vault import sessions
+from vault.crypto import Owner
+from vault.tables import ClientSecret, Event, Life
 
 # What a provider's answer means does not depend on the database.
 ON_ONE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -181,3 +183,77 @@ async def test_what_a_row_tells_its_workflow(stage: Any) -> None:
 
 async def test_a_row_that_is_gone_reads_as_revoked(stage: Any) -> None:
     assert (await load(stage.deps, LifeIds("default", "connection", "jira", "conn_gone"))).status == Status.REVOKED
+
+
+async def unaccepted(stage: Any, life: Any) -> str:
+    """A consent that waits to be confirmed; answers its refresh token."""
+    session = await stage.come_back(life, needs_verification=True)
+    assert (await stage.advance(life, session)).state is AttemptState.PENDING_VERIFICATION
+    (row,) = await stage.candidates(session)
+    secrets = await stage.deps.sealer.open(
+        Owner(life.workspace_id, life.tenant_id, "life", life.id), "refresh", row.generation, row.sealed_refresh
+    )
+    return str(secrets)
+
+
+async def test_what_an_unconfirmed_consent_brought_is_revoked_too(stage: Any) -> None:
+    life = await stage.life(provider="plain")
+    refresh = await unaccepted(stage, life)
+    await stage.entomb(life)
+    await stage.fault("plain.revoke", "status", status=503)
+    assert (await revoke(stage.deps, ids(life))).ending is Ending.STUMBLED
+    assert await revoke(stage.deps, ids(life)) == RevokeResult(Ending.DONE, "confirmed")
+    assert not await stage.valid("refresh", refresh)
+    await buried(stage, life, "confirmed")
+
+
+async def test_what_an_unconfirmed_consent_brought_is_kept_where_another_life_uses_the_account(stage: Any) -> None:
+    await stage.connected(Kind.CONNECTION, provider="plain", user_id="bob")
+    life = await stage.life(Kind.CONNECTION, provider="plain", user_id="ann")
+    refresh = await unaccepted(stage, life)
+    await stage.entomb(life)
+    assert await revoke(stage.deps, ids(life)) == RevokeResult(Ending.DONE, "kept_shared")
+    assert await stage.valid("refresh", refresh)
+    assert await stage.asked("plain.revoke") == 0
+
+
+@ON_ONE
+async def test_without_revocation_a_consent_that_was_not_confirmed_is_unsupported(stage: Any) -> None:
+    life = await stage.life()
+    await unaccepted(stage, life)
+    await stage.entomb(life)
+    assert await revoke(stage.deps, ids(life)) == RevokeResult(Ending.DONE, "unsupported")
+    await buried(stage, life, "unsupported")
+
+
+async def test_a_callback_that_comes_while_a_life_is_buried_ends_with_it(
+    stage: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = await stage.life(provider="plain")
+    session = await stage.open_session(life)
+    visit = await stage.visit(session)
+    await stage.entomb(life)
+    look = sessions.open_sessions
+    came: list[bool] = []
+
+    async def look_and_be_overtaken(tx: Any, life_id: str) -> Any:
+        found = await look(tx, life_id)
+        if not came:
+            came.append(await sessions.consume(tx, visit, b"code", stage.clock.now))
+        return found
+
+    monkeypatch.setattr(sessions, "open_sessions", look_and_be_overtaken)
+    await revoke(stage.deps, ids(life))
+    row = await stage.session(session.id)
+    assert came == [True]
+    assert (row.state, row.reason, row.sealed_code) == (AttemptState.FAILED, "deleted", None)
+
+
+async def test_reading_a_revoked_life_ends_what_is_still_open(stage: Any) -> None:
+    life = await stage.life(provider="plain")
+    session = await stage.come_back(life)
+    async with stage.deps.db.transaction() as tx:
+        await tx.exec(update(Life).where(col(Life.id) == life.id).values(status=Status.REVOKED))
+    assert (await load(stage.deps, ids(life))).status == Status.REVOKED
+    row = await stage.session(session.id)
+    assert (row.state, row.reason, row.sealed_code) == (AttemptState.FAILED, "deleted", None)

@@ -84,7 +84,7 @@ def development() -> bool:
 @pytest.fixture
 def deps(db: Database, sealer: Sealer, lives: Any, clock: Any, development: bool) -> ApiDeps:
     catalog = load_catalog(EXAMPLES, allow_loopback_http=True)
-    return ApiDeps(db, sealer, catalog, lives, clock, "http://localhost:8080", development, wait=timedelta(seconds=1))
+    return ApiDeps(db, sealer, catalog, lives, clock, development, wait=timedelta(seconds=1))
 
 
 @pytest.fixture

@@ -1,7 +1,10 @@
+import asyncio
 from typing import Any
 
 import httpx
+import pytest
 
+from domain.errors import Problem
 from domain.life import Kind
 from vault.tables import Life
 
@@ -56,3 +59,21 @@ async def test_a_connection_is_no_installation(client: httpx.AsyncClient, new_li
     connection = await new_life()
     assert (await client.get(f"/api/installations/{connection.id}")).status_code == 404
     assert (await client.post("/api/installations/search", json={})).json()["data"] == []
+
+
+async def test_one_workflow_that_cannot_be_told_does_not_keep_the_others_from_hearing(
+    client: httpx.AsyncClient, new_life: Any, lives: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = await new_life(Kind.INSTALLATION)
+    inside = [await new_life(installation_id=home.id) for _ in range(3)]
+    told: list[str] = []
+
+    async def delete(life: Any) -> None:
+        if life.id == home.id:
+            raise Problem("temporal_unavailable")
+        await asyncio.sleep(0)
+        told.append(life.id)
+
+    monkeypatch.setattr(lives, "delete", delete)
+    assert (await client.delete(f"/api/installations/{home.id}")).status_code == 204
+    assert sorted(told) == sorted(life.id for life in inside)

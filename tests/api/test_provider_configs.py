@@ -67,7 +67,6 @@ async def test_a_config_is_found_again_with_all_it_was_given(client: httpx.Async
         ({"oauth_redirect_url": "https://a.example:99999/"}, 422, "bad_request", "oauth_redirect_url"),
         ({"allowed_redirect_urls": ["javascript:alert(1)"]}, 422, "bad_request", "allowed_redirect_urls"),
         ({"client_secret": "canary\nsecret"}, 422, "bad_request", "printable ASCII"),
-        ({"client_secret": ""}, 422, "bad_request", "client_secret"),
         ({"attachment": "team"}, 422, "bad_request", "attachment"),
         ({"unknown": 1}, 422, "bad_request", "unknown"),
     ],
@@ -213,3 +212,23 @@ async def test_a_search_shows_the_workspaces_own_configs(
     assert (found["has_more"], found["limit"], "canary" in str(found)) == (False, 50, False)
     enabled = {"filter": {"enabled": {"eq": False}}}
     assert (await client.post("/api/provider-configs/search", json=enabled)).json()["data"] == []
+
+
+async def test_a_public_client_has_an_empty_secret(
+    client: httpx.AsyncClient, new_config: Any, db: Any, sealer: Any, clock: Any
+) -> None:
+    body = {
+        "provider_id": "jira",
+        "client_id": "public",
+        "client_secret": "",
+        "oauth_redirect_url": "http://localhost:8080/oauth/callback",
+        "attachment": "user",
+        "enabled": True,
+    }
+    made = await client.post("/api/provider-configs", json=body)
+    assert made.status_code == 201, made.text
+    config = await new_config()
+    changed = await client.patch(f"/api/provider-configs/{config.id}", json={"client_secret": ""})
+    assert changed.status_code == 200, changed.text
+    assert await configs.client_secrets(db, sealer, made.json()["id"], clock()) == [""]
+    assert (await configs.client_secrets(db, sealer, config.id, clock()))[0] == ""

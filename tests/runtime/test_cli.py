@@ -47,5 +47,15 @@ def test_a_key_is_printed_once_alone_on_standard_output(tmp_path: Path, monkeypa
     assert added.stdout.startswith("ap_pk_")
     assert len(added.stdout.split()) == 1
     assert key_id in cli.invoke(app, ["api-keys", "list"]).stdout
-    assert cli.invoke(app, ["api-keys", "revoke", key_id]).exit_code == 0
+    revoked = cli.invoke(app, ["api-keys", "revoke", key_id])
+    assert (revoked.exit_code, "up to five seconds" in revoked.stdout) == (0, True)
     assert cli.invoke(app, ["api-keys", "list"]).stdout == ""
+
+
+def test_rewrapping_says_how_many_data_keys_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTHPIPE_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("AUTHPIPE_KEY_ENCRYPTION_KEY", f"key1:{'A' * 43}=")
+    cli = CliRunner()
+    assert cli.invoke(app, ["migrate"]).exit_code == 0
+    asked = cli.invoke(app, ["keys", "rewrap"])
+    assert (asked.exit_code, asked.stdout) == (0, "0 data keys were wrapped anew.\n")

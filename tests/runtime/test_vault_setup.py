@@ -14,6 +14,7 @@ from runtime.vault_setup import (
     open_database,
     open_vault,
     revoke_api_key,
+    rewrap_data_keys,
 )
 
 Build = Callable[..., Settings]
@@ -81,3 +82,17 @@ async def test_a_new_vault_gets_new_development_keys(settings: Settings) -> None
     keys = await ensure_dev_keys(settings)
     await revoke_api_key(settings, "default", keys.secret_id)
     assert (await ensure_dev_keys(settings)).secret != keys.secret
+
+
+async def test_the_data_keys_are_wrapped_anew_by_the_first_key(settings: Settings, settings_with: Build) -> None:
+    async with open_vault(settings) as vault:
+        sealed_under = await vault.keys.data_key("default")
+    old = development_key_file(settings).read_text().strip()
+    new = f"key2:{'A' * 43}="
+    both = settings_with(env="development", key_encryption_key=f"{new},{old}")
+    assert await rewrap_data_keys(both) == 1
+    assert await rewrap_data_keys(both) == 0
+    async with open_vault(settings_with(env="development", key_encryption_key=new)) as vault:
+        assert await vault.keys.data_key("default") == sealed_under
+    with pytest.raises(StartError, match="'key2', which was not given"):
+        await rewrap_data_keys(settings)

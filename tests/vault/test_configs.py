@@ -163,6 +163,22 @@ async def test_a_config_in_use_keeps_its_app_and_cannot_be_deleted(
     assert await stored(db, config.id) == config
 
 
+async def test_a_consent_that_is_not_accepted_yet_holds_its_app(
+    change, db: Database, config: ProviderConfig, life: Life, new_candidate, now
+) -> None:
+    await new_candidate(life)
+    with pytest.raises(ConfigInUse):
+        await change(client_id="client-2")
+    with pytest.raises(ConfigInUse):
+        await configs.delete(db, "default", config.id, now)
+    assert await stored(db, config.id) == config
+
+
+async def test_an_empty_client_secret_is_kept_as_one(db: Database, sealer: Sealer, change, config, now) -> None:
+    await change(client_secret="")
+    assert await configs.client_secrets(db, sealer, config.id, now) == ["", CANARY]
+
+
 async def test_a_config_in_use_can_be_changed_otherwise(change, db: Database, life: Life) -> None:
     await set_life(db, life, status=Status.ACTIVE)
     changed = await change(client_id="client-1", client_secret="second", enabled=False, scopes=["read", "write"])

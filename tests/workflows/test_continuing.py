@@ -78,7 +78,7 @@ async def test_who_waits_is_answered_and_does_not_hold_the_continuation_up(new_l
     asked = await life.begin(ConnectionLife.settled, SessionRef("ses_1"))
     for _ in range(REFRESHES_PER_RUN + REFRESHES_SPREAD):
         await life.fresh()
-    assert await asyncio.wait_for(asked.result(), 10) == Settlement(settled=False)
+    assert await asyncio.wait_for(asked.result(), 10) == Settlement(settled=False, continuing=True)
     assert len(await life.runs()) == 2
 
 

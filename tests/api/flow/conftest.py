@@ -184,7 +184,7 @@ def deps(
     db: Database, sealer: Sealer, lives: Engine, clock: Any, development: bool, catalog: Catalog, provider: Any
 ) -> ApiDeps:
     lives.deps = Deps(db, sealer, catalog, ProviderHttp(provider), clock, Limits())
-    return ApiDeps(db, sealer, catalog, lives, clock, CALLBACK, development, wait=timedelta(seconds=1))  # type: ignore[arg-type]
+    return ApiDeps(db, sealer, catalog, lives, clock, development, wait=timedelta(seconds=1))  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ import pytest
 
 from vault.tables import Life
 
+ANN = {"tenant_id": "acme", "user_id": "ann"}
+
 
 def refused(answer: httpx.Response) -> tuple[int, str]:
     assert answer.headers["content-type"] == "application/problem+json", answer.text
@@ -28,7 +30,7 @@ async def test_the_backend_confirms_the_user_and_only_then_the_life_begins(
     client: httpx.AsyncClient, unconfirmed: dict[str, Any], rows: Any
 ) -> None:
     path = f"/oauth/sessions/{unconfirmed['session_id']}/complete"
-    answer = await client.post(path, json={"user_id": "ann"})
+    answer = await client.post(path, json=ANN)
     assert (answer.status_code, answer.json()["status"]) == (200, "completed")
     assert [life.status for life in await rows(Life)] == ["active"]
 
@@ -38,10 +40,12 @@ async def test_the_backend_confirms_the_user_and_only_then_the_life_begins(
     [
         ({}, 422, "bad_request"),
         ({"tenant_id": "acme"}, 422, "bad_request"),
-        ({"user_id": "bob"}, 409, "user_mismatch"),
-        ({"user_id": "Ann"}, 409, "user_mismatch"),
+        ({"user_id": "ann"}, 422, "bad_request"),
+        ({"user_id": "ann", "tenant_id": None}, 422, "bad_request"),
+        ({"tenant_id": "acme", "user_id": "bob"}, 409, "user_mismatch"),
+        ({"tenant_id": "acme", "user_id": "Ann"}, 409, "user_mismatch"),
         ({"user_id": "ann", "tenant_id": "globex"}, 409, "user_mismatch"),
-        ({"user_id": "ann", "extra": 1}, 422, "bad_request"),
+        (ANN | {"extra": 1}, 422, "bad_request"),
     ],
 )
 async def test_a_confirmation_for_anybody_else_is_refused_and_changes_nothing(
@@ -61,7 +65,7 @@ async def test_a_confirmation_for_anybody_else_is_refused_and_changes_nothing(
 async def test_only_a_secret_key_confirms(
     client_with: Any, page: httpx.AsyncClient, browser: Any, unconfirmed: dict[str, Any]
 ) -> None:
-    path, body = f"/oauth/sessions/{unconfirmed['session_id']}/complete", {"user_id": "ann"}
+    path, body = f"/oauth/sessions/{unconfirmed['session_id']}/complete", ANN
     assert refused(await page.post(path, json=body)) == (403, "forbidden")
     assert refused(await browser.http.post(path, json=body)) == (401, "unauthenticated")
     assert refused(await client_with("").post(path, json=body)) == (401, "unauthenticated")
@@ -70,18 +74,35 @@ async def test_only_a_secret_key_confirms(
 async def test_the_time_to_confirm_ends(client: httpx.AsyncClient, unconfirmed: dict[str, Any], clock: Any) -> None:
     clock.advance(minutes=30)
     path = f"/oauth/sessions/{unconfirmed['session_id']}/complete"
-    assert refused(await client.post(path, json={"user_id": "ann"})) == (409, "session_not_waiting")
+    assert refused(await client.post(path, json=ANN)) == (409, "session_not_waiting")
 
 
-async def test_a_confirmation_that_the_engine_did_not_hear_can_be_repeated(
-    client: httpx.AsyncClient, unconfirmed: dict[str, Any], engine: Any
+async def test_a_page_cannot_bring_its_own_user_into_anothers_tenant(
+    client: httpx.AsyncClient, config: Any, opened: Any, browser: Any, page: httpx.AsyncClient, rows: Any
 ) -> None:
-    path, body = f"/oauth/sessions/{unconfirmed['session_id']}/complete", {"user_id": "ann"}
+    session = await opened(by=page, tenant_id="victim-corp", user_id="mallory")
+    await browser.walk(session["authorization_url"])
+    path = f"/oauth/sessions/{session['session_id']}/complete"
+    assert refused(await client.post(path, json={"user_id": "mallory"})) == (422, "bad_request")
+    mine = {"tenant_id": "mallory-ltd", "user_id": "mallory"}
+    assert refused(await client.post(path, json=mine)) == (409, "user_mismatch")
+    assert [life.status for life in await rows(Life)] == ["pending"]
+
+
+async def test_a_confirmation_is_kept_while_the_engine_is_away_and_repeating_it_is_no_error(
+    client: httpx.AsyncClient, unconfirmed: dict[str, Any], engine: Any, session_row: Any, clock: Any
+) -> None:
+    path = f"/oauth/sessions/{unconfirmed['session_id']}/complete"
     engine.away = True
-    assert refused(await client.post(path, json=body)) == (503, "temporal_unavailable")
+    kept = await client.post(path, json=ANN)
+    assert (kept.status_code, kept.json()["status"]) == (200, "pending_verification")
+    assert (await session_row(unconfirmed["session_id"])).verified_at == clock.now
+    clock.advance(minutes=31)  # it was confirmed in time, whenever the engine hears of it
     engine.away = False
-    assert (await client.post(path, json=body)).json()["status"] == "completed"
-    assert refused(await client.post(path, json=body)) == (409, "session_not_waiting")
+    for _ in range(2):
+        again = await client.post(path, json=ANN)
+        assert (again.status_code, again.json()["status"]) == (200, "completed")
+    assert refused(await client.post(path, json=ANN | {"user_id": "bob"})) == (409, "user_mismatch")
 
 
 async def test_an_installation_without_a_user_is_confirmed_by_its_tenant(
@@ -90,7 +111,7 @@ async def test_an_installation_without_a_user_is_confirmed_by_its_tenant(
     session = await opened(by=page)
     await browser.walk(session["authorization_url"])
     path = f"/oauth/sessions/{session['session_id']}/complete"
-    assert refused(await client.post(path, json={"user_id": "ann"})) == (422, "bad_request")
+    assert refused(await client.post(path, json={})) == (422, "bad_request")
     assert refused(await client.post(path, json={"tenant_id": "globex"})) == (409, "user_mismatch")
     somebody = {"tenant_id": "acme", "user_id": "ann"}
     assert refused(await client.post(path, json=somebody)) == (409, "user_mismatch")

@@ -441,3 +441,35 @@ async def test_a_ciphertext_that_was_moved_does_not_open(ask: Ask, new_credentia
     answer = await ask()
     assert refused(answer) == (500, "seal_broken")
     assert "theirs" not in answer.text
+
+
+async def test_two_connections_of_one_user_are_told_apart_by_label_or_id(ask: Ask, new_credential: Any) -> None:
+    await new_credential(access="of-work")
+    home = await new_credential(access="of-home", label="home")
+    answer = await ask()
+    assert refused(answer) == (409, "ambiguous")
+    for named in ("installation_id", "connection_id", "label", "provider_config_id"):
+        assert named in answer.json()["detail"]
+    assert (await ask(label="home")).json()["credential"] == "of-home"
+    assert (await ask(label="default")).json()["credential"] == "of-work"
+    assert (await ask(connection_id=home.id)).json()["credential"] == "of-home"
+    assert (await ask(connection_id=home.id, user_id=None)).json()["credential"] == "of-home"
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"label": "other"},
+        {"connection_id": "conn_other"},
+        {"user_id": "user-2"},
+        {"tenant_id": "globex"},
+        {"credential_for": "installation", "user_id": None},
+        {"connection_id": "conn_other", "credential_for": "user", "user_id": None},
+    ],
+)
+async def test_a_named_connection_must_fit_all_else_that_is_said(
+    ask: Ask, new_credential: Any, wish: dict[str, Any]
+) -> None:
+    life = await new_credential()
+    await new_credential(Kind.INSTALLATION, access="of-the-team")
+    assert refused(await ask(**{"connection_id": life.id} | wish)) == (404, "not_connected")

@@ -57,6 +57,8 @@ async def test_of_two_openings_at_once_one_wins(mint: Any, config: Any, opening:
         ({}, {"user_id": None}, "sessions"),
         ({"provider_config_id": "cfg_1"}, {"provider_config_id": "cfg_2"}, "installs"),
         ({"redirect_url": "http://localhost:8080/only"}, {}, "installs"),
+        ({}, {"label": "other"}, "installs"),
+        ({"label": "work"}, {"label": "default"}, "installs"),
         ({"scopes": ["read:jira-work"]}, {"permissions": ["write:jira-work"]}, "installs"),
         ({"scopes": []}, {"permissions": ["write:jira-work"]}, "installs"),
         (
@@ -147,3 +149,12 @@ async def test_a_good_opener_origin_is_kept_in_the_session(mint: Any, config: An
     page = await mint(opener_origin="https://app.example.com")
     assert (await page.post("/oauth/installs", json=opening())).status_code == 201
     assert [row.opener_origin for row in await rows(AuthSession)] == ["https://app.example.com"]
+
+
+@pytest.mark.parametrize(("minted", "label"), [({}, "default"), ({"label": "work"}, "work")])
+async def test_its_label_is_the_lifes(
+    mint: Any, config: Any, opening: Any, rows: Any, minted: dict[str, str], label: str
+) -> None:
+    page = await mint(**minted)
+    assert (await page.post("/oauth/installs", json=opening())).status_code == 201
+    assert [life.label for life in await rows(Life)] == [label]

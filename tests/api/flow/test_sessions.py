@@ -5,6 +5,9 @@ from typing import Any
 import httpx
 import pytest
 
+from api import opening as opening_room
+from vault.deletions import entomb
+from vault.lives import find_or_create
 from vault.tables import AuthSession, Life, SessionToken
 
 
@@ -298,3 +301,33 @@ async def test_before_it_is_accepted_a_session_names_no_life(
     outcome = (await client.get(f"/oauth/sessions/{(await opened())['session_id']}")).json()
     assert outcome["status"] == "pending"
     assert not {"installation_id", "connection_id", "reason"} & outcome.keys()
+
+
+@pytest.mark.parametrize(("times", "status"), [(1, 201), (2, 409)])
+async def test_a_session_is_never_recorded_for_a_life_that_is_deleted_meanwhile(
+    client: httpx.AsyncClient,
+    config: Any,
+    opening: Any,
+    rows: Any,
+    deps: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    times: int,
+    status: int,
+) -> None:
+    deleted: list[str] = []
+
+    async def find(*asked: Any) -> Life:
+        life = await find_or_create(*asked)
+        if len(deleted) < times:
+            deleted.append(life.id)
+            await entomb(deps.db, life.id, deps.clock())
+        return life
+
+    monkeypatch.setattr(opening_room, "find_or_create", find)
+    answer = await client.post("/oauth/installs", json=opening())
+    assert answer.status_code == status, answer.text
+    if status == 409:
+        assert answer.json()["code"] == "deleted_meanwhile"
+    living = {life.id for life in await rows(Life) if life.deleted_at is None}
+    assert {row.life_id for row in await rows(AuthSession)} == living
+    assert len(deleted) == times

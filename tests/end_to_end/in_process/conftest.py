@@ -157,12 +157,12 @@ async def open_world(client: Client, database_url: str, clock: EngineClock, wrap
     http = ProviderHttp(httpx.AsyncClient(transport=at_provider, timeout=None))
     deps = Deps(db, sealer, catalog, http, clock, Limits())
     lives = Lives(client)
-    app: FastAPI = create_app(ApiDeps(db, sealer, catalog, lives, clock, API, True, wait=timedelta(seconds=8)))
+    app: FastAPI = create_app(ApiDeps(db, sealer, catalog, lives, clock, True, wait=timedelta(seconds=8)))
     at_api = httpx.ASGITransport(app)
     await ensure_workspace(db, "default", clock())
     key = (await create_key(db, "default", "test", "secret", clock()))[1]
     async with AsyncExitStack() as stack:
-        for worker in build_workers(client, deps, sandbox=False):
+        for worker in build_workers(client, deps, deps.catalog, sandbox=False):
             await stack.enter_async_context(worker)
         headers = {"authorization": f"Bearer {key}"}
         stack.push_async_callback(db.close)

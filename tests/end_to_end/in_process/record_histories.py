@@ -97,7 +97,7 @@ async def test_a_user_connection_that_is_confirmed_afterwards(world: Any) -> Non
     await world.consent(opened, "member", ("Acme Engineering",))
     assert (await world.outcome(opened))["status"] == "pending_verification"
     path = f"/oauth/sessions/{opened['session_id']}/complete"
-    done = await world.api.post(path, json={"user_id": "user-1"})
+    done = await world.api.post(path, json={"tenant_id": "acme", "user_id": "user-1"})
     assert done.json()["status"] == "completed", done.text
     await keep(world, done.json()["connection_id"], "connection_confirmed")
 
@@ -135,14 +135,13 @@ async def test_an_answer_that_was_lost_and_a_token_sent_again(world: Any) -> Non
 
 
 async def test_an_outage_and_a_wrong_client_secret(world: Any) -> None:
-    life_id = await connected(world)
+    life_id = await connected(world, "jira", "admin")
     first = (await world.life(life_id)).generation
-    await world.admin("POST", "faults", endpoint="plain.token", kind="status", status=503, times=2)
+    await world.admin("POST", "faults", endpoint="token", kind="status", status=503, times=2)
     await fresh(world, life_id)
     await reaches(world, life_id, lambda v: v.generation > first)
-    await world.admin(
-        "POST", "faults", endpoint="plain.token", kind="status", status=401, body={"error": "invalid_client"}, times=1
-    )
+    refusal = {"error": "access_denied"}
+    await world.admin("POST", "faults", endpoint="token", kind="status", status=401, body=refusal, times=1)
     await fresh(world, life_id)
     await reaches(world, life_id, lambda v: v.held_until is not None)
     await keep(world, life_id, "degraded_and_held")

@@ -4,6 +4,7 @@ The provider has no replay window: a refresh token that is presented twice kills
 """
 
 import asyncio
+import contextlib
 import sys
 import time
 from collections import Counter
@@ -19,6 +20,7 @@ from temporalio import activity
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.client import WorkflowHandle, WorkflowUpdateHandle, WorkflowUpdateStage
+from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
 from vault.tables import Credential, Event
@@ -105,7 +107,7 @@ async def test_every_refresh_comes_in_time_and_once_and_no_message_is_lost(
         heckler.handle = await world.handle(life_id)
 
         for _ in range(days):
-            await engine.sleep(timedelta(days=1))
+            await _a_day_passes(engine)
         clock.now = await engine.get_current_time()
         answers = await asyncio.wait_for(asyncio.gather(*heckler.updates), 60)
 
@@ -125,6 +127,14 @@ async def test_every_refresh_comes_in_time_and_once_and_no_message_is_lost(
             f"{max(len(run.events) for run in runs)} events, {heckler.signals} signals and {len(answers)} updates "
             f"around their ends, in {took:.0f} s"
         )
+
+
+async def _a_day_passes(engine: WorkflowEnvironment) -> None:
+    tomorrow = await engine.get_current_time() + timedelta(days=1)
+    while (left := tomorrow - await engine.get_current_time()) > timedelta(0):
+        # This server ends a busy connection after a while (GOAWAY); the client opens another one by itself.
+        with contextlib.suppress(RPCError):
+            await engine.sleep(left)
 
 
 async def _the_credential_lives(world: Any, clock: Any) -> None:

@@ -230,6 +230,7 @@ def upgrade() -> None:
     sa.Column('tenant_id', sa.String(), nullable=False),
     sa.Column('user_id', sa.String(), nullable=False),
     sa.Column('installation_id', sa.String(), nullable=False),
+    sa.Column('label', sa.String(), nullable=False),
     sa.Column('scopes', sa.JSON(), nullable=True),
     sa.Column('redirect_url', sa.String(), nullable=False),
     sa.Column('opener_origin', sa.String(), nullable=False),

@@ -1,0 +1,97 @@
+"""How the workflow calls its activities: queue, deadlines, summary, urgency. Each answers None if no result came."""
+
+from collections.abc import Awaitable
+from datetime import timedelta
+from typing import TypeVar
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from activities.life import LifeActivities
+    from activities.messages import AttemptOrder, AttemptResult, LifeIds, RefreshOrder, RefreshResult, RevokeResult
+    from domain.life import Loaded
+    from workflows import queues
+
+T = TypeVar("T")
+
+# A probe, then a lease: HTTP and commit lie inside the lease (`runtime.settings` bounds both).
+ONE_TRY = timedelta(seconds=50)
+ALL_TRIES = timedelta(seconds=60)
+HEARTBEAT = timedelta(seconds=10)
+RETRY = RetryPolicy(
+    initial_interval=timedelta(seconds=1), backoff_coefficient=2, maximum_interval=timedelta(seconds=10)
+)
+
+
+async def load(life: LifeIds) -> Loaded | None:
+    """Read the row; tried until the vault answers, since there is nothing else to do without it."""
+    return await _result(
+        workflow.execute_activity_method(
+            LifeActivities.load,
+            life,
+            start_to_close_timeout=ONE_TRY,
+            retry_policy=RETRY,
+            summary="read the row",
+        )
+    )
+
+
+async def refresh(order: RefreshOrder, *, forced: bool) -> RefreshResult | None:
+    """Refresh, ahead of the scheduled ones if somebody waits for it."""
+    return await _result(
+        workflow.execute_activity_method(
+            LifeActivities.refresh,
+            order,
+            **_provider_call(
+                order.life,
+                queues.NOW if forced else queues.SCHEDULED,
+                f"refresh generation {order.generation}{', asked for' if forced else ''}",
+            ),
+        )
+    )
+
+
+async def attempt(order: AttemptOrder, *, closing: bool) -> AttemptResult | None:
+    """Take an attempt further, or close it at its deadline."""
+    return await _result(
+        workflow.execute_activity_method(
+            LifeActivities.close_attempt if closing else LifeActivities.advance_attempt,
+            order,
+            **_provider_call(order.life, queues.SOON, f"{'close' if closing else 'finish'} consent {order.session_id}"),
+        )
+    )
+
+
+async def revoke(life: LifeIds) -> RevokeResult | None:
+    """Tell the provider, then destroy the secret."""
+    return await _result(
+        workflow.execute_activity_method(
+            LifeActivities.revoke,
+            life,
+            **_provider_call(life, queues.SOON, "revoke upstream and destroy the secret"),
+        )
+    )
+
+
+def _provider_call(life: LifeIds, urgency: int, summary: str) -> workflow.ActivityConfig:
+    return workflow.ActivityConfig(
+        summary=summary,
+        task_queue=queues.provider_queue(life.provider_id),
+        start_to_close_timeout=ONE_TRY,
+        schedule_to_close_timeout=ALL_TRIES,
+        heartbeat_timeout=HEARTBEAT,
+        retry_policy=RETRY,
+        priority=queues.priority(life, urgency),
+    )
+
+
+async def _result(call: Awaitable[T]) -> T | None:
+    try:
+        return await call
+    except ActivityError as error:
+        # A cancel from Temporal's UI ends the run; reconcile starts it again. It must not read as a failure.
+        if is_cancelled_exception(error) and workflow.cancellation_reason() is not None:
+            raise
+        return None
