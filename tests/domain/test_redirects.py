@@ -39,6 +39,7 @@ def test_an_origin_is_scheme_host_and_port(url: str, origin: tuple[str, str, int
         "https://@app.example.com/",
         "https://evil.example\\@app.example.com/",
         "https:\\\\app.example.com/",
+        "https://evil.example\\.app.example.com/",
         "https://app.example.com:99999/",
         "https://app.example.com:port/",
         "https://[::1/",
