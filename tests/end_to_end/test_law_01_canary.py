@@ -4,12 +4,14 @@ logs could have written it down, in every form a program is likely to have given
 
 import base64
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
+from sqlmodel import select
 from temporalio.client import Client
 
 from runtime.demo_visitor import Visitor
@@ -21,6 +23,9 @@ from vault.database import Database
 from vault.key_store import SqlKeyStore
 from vault.keys import KeyRing, Keys
 from vault.lives import get_life
+from vault.sealing import VERIFIER, visit_owner
+from vault.sessions import get_session
+from vault.tables import Visit
 
 pytestmark = pytest.mark.xdist_group("stack")
 
@@ -112,6 +117,7 @@ async def consent_by_hand(stack, app, whom) -> dict[str, str]:
     visitor = Visitor()
     try:
         consent_url = await visitor.open(opened["authorization_url"])
+        verifier = await sealed_verifier(stack, opened["session_id"])
         callback_url = await visitor.decide(consent_url, "member", ONE)
         cookies = [cookie.value or "" for cookie in visitor.client.cookies.jar if "authpipe" in cookie.name]
         await visitor.come_back(callback_url)
@@ -119,27 +125,39 @@ async def consent_by_hand(stack, app, whom) -> dict[str, str]:
         await visitor.close()
     query = parse_qs(urlsplit(callback_url).query)
     assert len(cookies) == 1
-    return {"code": query["code"][0], "state": query["state"][0], "cookie": cookies[0]}
+    return {"code": query["code"][0], "state": query["state"][0], "cookie": cookies[0], "verifier": verifier}
 
 
-async def sealed_secrets(stack, life_id: str, number: str) -> dict[str, str | bytes]:
-    """What lies sealed in the vault now, opened with the folder's own key."""
+@asynccontextmanager
+async def vault(stack) -> AsyncIterator[tuple[Database, Keys, bytes]]:
+    """The stack's vault, opened with the folder's own key, which comes with it."""
     settings = load_settings(env="development", data_dir=stack.folder)
     ring = load_key_ring(settings)
     db = Database.open(settings.database_url)
     try:
-        keys = Keys(SqlKeyStore(db), KeyRing(ring, active=next(iter(ring))), lambda: datetime.now(UTC))
+        active = next(iter(ring))
+        yield db, Keys(SqlKeyStore(db), KeyRing(ring, active=active), lambda: datetime.now(UTC)), ring[active]
+    finally:
+        await db.close()
+
+
+async def sealed_secrets(stack, life_id: str, number: str) -> dict[str, str | bytes]:
+    """What lies sealed in a life's row now, and the keys it is sealed with."""
+    async with vault(stack) as (db, keys, kek):
         async with db.reading() as tx:
             life, credential = await get_life(tx, life_id), await current(tx, life_id)
         opened = await open_secrets(Sealer(keys), life, credential)
         data_key = await keys.data_key(life.workspace_id, life.tenant_id)
-    finally:
-        await db.close()
-    return {
-        f"refresh token {number}": opened.refresh,
-        "data key": data_key.secret,
-        "key-encryption key": next(iter(ring.values())),
-    }
+    return {f"refresh token {number}": opened.refresh, "data key": data_key.secret, "key-encryption key": kek}
+
+
+async def sealed_verifier(stack, session_id: str) -> str:
+    """The PKCE verifier of a visit that is under way."""
+    async with vault(stack) as (db, keys, _):
+        async with db.reading() as tx:
+            session = await get_session(tx, session_id)
+            visit = (await tx.exec(select(Visit).where(Visit.session_id == session_id))).one()
+        return await Sealer(keys).open(visit_owner(session, visit.id), VERIFIER, 1, visit.sealed_verifier)
 
 
 async def plant_a_control_canary(stack) -> None:
