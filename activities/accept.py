@@ -1,5 +1,6 @@
 """The atomic swap: an accepted candidate becomes the life's credential."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
@@ -22,6 +23,18 @@ from vault.lives import LostRace, allot_generation, compare_and_set, lock_life
 from vault.tables import AuthSession, Life
 
 
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """What goes in: an attempt's candidate, checked, and sealed anew under the generation that `ref` names."""
+
+    session: AuthSession
+    candidate: Candidate
+    chosen: Chosen
+    ref: CredentialRef
+    sealed: credentials.SealedSecrets
+    jitter: float
+
+
 async def accept(
     deps: Deps, life: Life, session: AuthSession, candidate: Candidate, chosen: Chosen, jitter: float
 ) -> CredentialRef | Failed | Later:
@@ -33,9 +46,9 @@ async def accept(
             generation = await allot_generation(tx, life)
         sealed = await credentials.seal(deps.sealer, life, generation, candidate.secrets)
         ref = credentials.reference(candidate.row, generation)
+        swap = Swap(session, candidate, chosen, ref, sealed, jitter)
         try:
-            write = partial(_write, deps, life, session, candidate, chosen, ref, sealed, jitter)
-            accepted = await commit_within(write, deps.clock, until)
+            accepted = await commit_within(partial(_write, deps, life, swap), deps.clock, until)
         except IntegrityError:
             accepted = await _already_installed(deps, life, chosen)
             if accepted is None:
@@ -43,28 +56,19 @@ async def accept(
     return accepted
 
 
-async def _write(
-    deps: Deps,
-    life: Life,
-    session: AuthSession,
-    candidate: Candidate,
-    chosen: Chosen,
-    ref: CredentialRef,
-    sealed: credentials.SealedSecrets,
-    jitter: float,
-) -> CredentialRef | Failed | None:
+async def _write(deps: Deps, life: Life, swap: Swap) -> CredentialRef | Failed | None:
     """None: a refresh committed a later generation meanwhile, so the swap needs a later one still."""
     async with deps.db.transaction() as tx:
-        row = await _locked(tx, life, session)
+        row = await _locked(tx, life, swap.session)
         if isinstance(row, Failed):
             return row
         standing = await credentials.current(tx, life.id)
-        if standing is not None and standing.id == candidate.row.id:
+        if standing is not None and standing.id == swap.candidate.row.id:
             return credentials.reference(standing)  # committed before, its answer was lost
-        if row.generation > ref.generation:
+        if row.generation > swap.ref.generation:
             return None
-        await _swap(tx, row, session, candidate, chosen, ref, sealed, jitter, deps.clock())
-    return ref
+        await _swap(tx, row, swap, deps.clock())
+    return swap.ref
 
 
 async def _locked(tx: AsyncSession, life: Life, session: AuthSession) -> Life | Failed:
@@ -86,20 +90,10 @@ async def _locked(tx: AsyncSession, life: Life, session: AuthSession) -> Life | 
     return Failed("session_ended") if ended else row
 
 
-async def _swap(
-    tx: AsyncSession,
-    row: Life,
-    session: AuthSession,
-    candidate: Candidate,
-    chosen: Chosen,
-    ref: CredentialRef,
-    sealed: credentials.SealedSecrets,
-    jitter: float,
-    now: datetime,
-) -> None:
-    await credentials.promote(tx, candidate.row, ref, sealed)
-    grant_id = await join_grant(tx, row, chosen.account_id, ref.scopes, now)
-    site = chosen.site
+async def _swap(tx: AsyncSession, row: Life, swap: Swap, now: datetime) -> None:
+    session, site = swap.session, swap.chosen.site
+    await credentials.promote(tx, swap.candidate.row, swap.ref, swap.sealed)
+    grant_id = await join_grant(tx, row, swap.chosen.account_id, swap.ref.scopes, now)
     await compare_and_set(
         tx,
         row,
@@ -107,14 +101,14 @@ async def _swap(
         status=Status.ACTIVE,
         reason="",
         revoked_at=None,
-        account_id=chosen.account_id,
+        account_id=swap.chosen.account_id,
         grant_id=grant_id,
         site_id=site.id if site else row.site_id,
         site_name=site.name if site else row.site_name,
         site_url=(site.url or "") if site else row.site_url,
         requested_scopes=session.scopes,
         connected_at=row.connected_at or now,
-        **credential_columns(ref, jitter),
+        **credential_columns(swap.ref, swap.jitter),
     )
     if not await sessions.finish(tx, session, now):
         raise LostRace(session.id)

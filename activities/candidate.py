@@ -1,7 +1,6 @@
 """Exchange an authorization code, once: what it brought becomes a sealed candidate as the next thing."""
 
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -82,14 +81,8 @@ async def _exchange_once(
     answer = await deps.http.drive(flow, deps.limits.http)
     if isinstance(answer, Failure):
         return await _refused(deps, attempt, answer)
-    scopes = list(answer.scopes) if answer.scopes is not None else session.scopes
-    ref = CredentialRef(
-        generation=attempt.generation,
-        issued_at=sent_at,
-        expires_at=sent_at + timedelta(seconds=answer.expires_in) if answer.expires_in is not None else None,
-        refreshable=answer.refresh_token is not None,
-        scopes=scopes,
-    )
+    refreshable = answer.refresh_token is not None
+    ref = answer.reference(attempt.generation, sent_at, refreshable=refreshable, asked=session.scopes)
     secrets = credentials.Secrets(answer.access_token, answer.refresh_token)
     return await _keep(deps, life, session, attempt, ref, secrets, answer)
 

@@ -9,7 +9,6 @@ from activities.commit import commit_within
 from activities.deps import Deps
 from activities.messages import Ending, RefreshOrder, RefreshResult
 from activities.projection import project_reauth, project_refreshed, project_stumbled
-from domain.credential import CredentialRef
 from domain.ledger import Rule, Send, rule_on
 from domain.life import Status
 from domain.oauth.answer import TokenGrant
@@ -165,7 +164,7 @@ async def _commit(
 ) -> RefreshResult:
     """The sealed answer is the next thing written, tried again while the database is away and the lease lasts."""
     life, attempt = subject.life, intent.attempt
-    ref = _reference(subject, attempt, grant, sent_at)
+    ref = grant.reference(attempt.generation, sent_at, refreshable=True, asked=subject.credential.scopes)
     secrets = credentials.Secrets(grant.access_token, grant.refresh_token or subject.secrets.refresh)
     sealed = await credentials.seal(deps.sealer, life, attempt.generation, secrets)
 
@@ -183,12 +182,6 @@ async def _commit(
             return RefreshResult(Ending.CREDENTIALED, ref)
 
     return await commit_within(write, deps.clock, attempt.lease_until)
-
-
-def _reference(subject: Subject, attempt: TokenAttempt, grant: TokenGrant, sent_at: datetime) -> CredentialRef:
-    ends = sent_at + timedelta(seconds=grant.expires_in) if grant.expires_in is not None else None
-    scopes = list(grant.scopes) if grant.scopes is not None else subject.credential.scopes
-    return CredentialRef(attempt.generation, sent_at, ends, refreshable=True, scopes=scopes)
 
 
 async def _fail(deps: Deps, subject: Subject, intent: Intent, failure: Failure) -> RefreshResult:

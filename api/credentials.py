@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from api.auth import SecretCaller
 from api.deps import ApiDeps, DepsOf
 from api.fields import Body, BuilderId
-from api.flights import Flights
+from api.flights import RETRY_AFTER, Flights, renew
 from api.opening import provider_of
 from api.problems import documented
 from domain.errors import Problem
@@ -23,8 +23,6 @@ from vault.reading import Found, Wanted
 router = APIRouter(prefix="/api", tags=["credentials"])
 
 MAX_MIN_TTL = 365 * 86_400
-BUCKET_SECONDS = 5
-RETRY_AFTER = 2
 
 
 class GetCredentialParams(Body):
@@ -145,8 +143,7 @@ async def _refreshed(deps: ApiDeps, flights: Flights, found: Found) -> Found:
         life = await get_life(tx, found.id)
     if life is None:
         raise Problem("not_connected")
-    bucket = int(deps.clock().timestamp()) // BUCKET_SECONDS
-    await flights.join(life.id, lambda: deps.lives.ensure_fresh(life, found.generation, bucket, deps.wait))
+    await renew(deps, flights, life, found.generation)
     again = await reading.find_one(deps.db, found.id)
     if again is None:
         raise Problem("not_connected")

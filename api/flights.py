@@ -3,7 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from api.deps import ApiDeps
+from vault.tables import Life
 from workflows.messages import Freshness
+
+# Processes that ask within the same bucket send the same update, which the engine carries out once.
+BUCKET_SECONDS = 5
+# Seconds after which a reader that was told `refresh_pending` does well to ask again.
+RETRY_AFTER = 2
 
 
 class Flights:
@@ -20,6 +27,12 @@ class Flights:
             self._flying[life_id] = flight
             flight.add_done_callback(lambda _: self._flying.pop(life_id, None))
         return await asyncio.shield(flight)
+
+
+async def renew(deps: ApiDeps, flights: Flights, life: Life, seen: int) -> Freshness:
+    """Ask for a newer generation than the one seen, in the flight of this life; the row says what came of it."""
+    bucket = int(deps.clock().timestamp()) // BUCKET_SECONDS
+    return await flights.join(life.id, lambda: deps.lives.ensure_fresh(life, seen, bucket, deps.wait))
 
 
 async def _fly(start: Callable[[], Awaitable[Freshness]]) -> Freshness:

@@ -12,9 +12,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from api.auth import Caller
-from api.credentials import BUCKET_SECONDS, RETRY_AFTER
 from api.deps import ApiDeps
-from api.flights import Flights
+from api.flights import RETRY_AFTER, Flights, renew
 from api.searching import Found, Searchable, SearchRequest, parse, respond
 from domain.credential import is_fresh
 from domain.errors import Problem
@@ -178,12 +177,11 @@ class LifeSearch(Generic[R]):
 async def refresh(deps: ApiDeps, flights: Flights, caller: Caller, kind: Kind, life_id: str) -> RefreshConnectionResult:
     """Refresh now, unless the credential is too young for it. Waits no longer than any reader."""
     life, credential = await _serving(deps, caller, kind, life_id)
-    now = deps.clock()
-    young = is_fresh(credential.issued_at, credential.expires_at, now)
+    young = is_fresh(credential.issued_at, credential.expires_at, deps.clock())
     if credential.sealed_refresh is None or young:
         return RefreshConnectionResult(refreshed=False, expires_at=credential.expires_at)
-    seen, bucket = credential.generation, int(now.timestamp()) // BUCKET_SECONDS
-    await flights.join(life.id, lambda: deps.lives.ensure_fresh(life, seen, bucket, deps.wait))
+    seen = credential.generation
+    await renew(deps, flights, life, seen)
     _, credential = await _serving(deps, caller, kind, life_id)
     refreshed = credential.generation > seen
     if not refreshed and credential.expires_at is not None and credential.expires_at <= deps.clock():

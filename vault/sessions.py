@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, update
+from sqlalchemy import ColumnElement, delete, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -46,6 +46,16 @@ def is_returned(session: AuthSession) -> bool:
             return session.verified_at is not None
         case _:
             return False
+
+
+def returned() -> ColumnElement[bool]:
+    """The same as `is_returned`, asked of the database."""
+    state = col(AuthSession.state)
+    return (
+        (state == AttemptState.EXCHANGING)
+        | ((state == AttemptState.AWAITING_SELECTION) & (col(AuthSession.chosen_site_id) != ""))
+        | ((state == AttemptState.PENDING_VERIFICATION) & col(AuthSession.verified_at).is_not(None))
+    )
 
 
 async def add_visit(tx: AsyncSession, visit: Visit, now: datetime) -> bool:

@@ -5,8 +5,9 @@ from datetime import datetime, timedelta
 
 from sqlmodel import col, select
 
-from domain.life import AttemptState, Status
+from domain.life import Status
 from vault.database import Database
+from vault.sessions import returned
 from vault.tables import AuthSession, Life, Tombstone
 
 MOST = 200
@@ -24,12 +25,7 @@ async def unacknowledged(db: Database, before: datetime) -> Sequence[tuple[Life,
         .join(AuthSession, col(AuthSession.life_id) == col(Life.id))
         .where(
             Life.status != Status.REVOKED,
-            (col(AuthSession.state) == AttemptState.EXCHANGING)
-            | ((col(AuthSession.state) == AttemptState.AWAITING_SELECTION) & (col(AuthSession.chosen_site_id) != ""))
-            | (
-                (col(AuthSession.state) == AttemptState.PENDING_VERIFICATION)
-                & col(AuthSession.verified_at).is_not(None)
-            ),
+            returned(),
             col(AuthSession.acknowledged_at).is_(None),
             col(AuthSession.consumed_at) < before,
         )

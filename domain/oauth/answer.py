@@ -7,7 +7,9 @@ could not use, may cost us the answer.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
+from domain.credential import CredentialRef
 from domain.http import HttpResponse
 from domain.oauth.document import DocumentError, Json, identifier, read_object, resolve
 from domain.oauth.failures import (
@@ -60,6 +62,14 @@ class TokenGrant:
     account_id: str | None = None
     unknown_fields: tuple[str, ...] = ()
     """Names only: how one learns that a provider changed."""
+
+    def reference(
+        self, generation: int, sent_at: datetime, *, refreshable: bool, asked: list[str] | None
+    ) -> CredentialRef:
+        """What may be said of it. Its life counts from `sent_at`, before sending; unsaid scopes are those `asked`."""
+        ends = sent_at + timedelta(seconds=self.expires_in) if self.expires_in is not None else None
+        scopes = list(self.scopes) if self.scopes is not None else asked
+        return CredentialRef(generation, sent_at, ends, refreshable=refreshable, scopes=scopes)
 
 
 def read_token_answer(
