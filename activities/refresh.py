@@ -153,6 +153,8 @@ async def _ask(deps: Deps, subject: Subject, intent: Intent) -> TokenGrant | Fai
         client = ClientCredentials(subject.config.client_id, secret)
         flow = refresh_flow(subject.provider, client, refresh_token=subject.secrets.refresh or "")
         left = intent.attempt.lease_until - COMMIT - deps.clock()
+        if left <= timedelta(0):
+            break  # a call without time would read as sent and in doubt
         answer = await deps.http.drive(flow, min(deps.limits.http, left))
         if not (isinstance(answer, Failure) and answer.code == FailureCode.CLIENT_REFUSED):
             return answer
