@@ -13,7 +13,7 @@ from pathlib import Path
 
 from runtime.dev_keys import read_dev_keys
 from runtime.errors import PartFailedError
-from runtime.ports import free_port
+from runtime.ports import free_ports
 from runtime.processes import Stack, running_stack
 from runtime.settings import PREFIX, Settings, variable
 from runtime.supervisor import leashed
@@ -67,7 +67,7 @@ async def own_stack(folder: Path, **environment: str) -> AsyncIterator[DemoStack
 
 def _environment(folder: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    ports = {variable(name): str(free_port()) for name in PORTS}
+    ports = {variable(name): str(port) for name, port in zip(PORTS, free_ports(len(PORTS)), strict=True)}
     return {**kept, **ports, variable("data_dir"): str(folder)}
 
 

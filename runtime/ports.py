@@ -1,11 +1,15 @@
 """Ports: is one free, and which setting moves it."""
 
+import contextlib
 import errno
+import secrets
 import socket
 from collections.abc import Mapping
 
 from runtime.errors import PortTakenError
 from runtime.settings import variable
+
+UNASKED = range(20_000, 32_000)
 
 
 def listen(field: str, port: int, host: str = "127.0.0.1") -> socket.socket:
@@ -33,7 +37,22 @@ def require_free_ports(wanted: Mapping[str, int]) -> None:
         listen(field, port).close()
 
 
+def free_ports(count: int) -> list[int]:
+    """Different ports of this machine that nobody listens on at this moment.
+
+    They lie below the range a system gives to outgoing connections, so that none of those takes one
+    between the finding and the using.
+    """
+    with contextlib.ExitStack() as held:
+        ports: list[int] = []
+        while len(ports) < count:
+            port = secrets.choice(UNASKED)
+            with contextlib.suppress(OSError):
+                held.enter_context(socket.create_server(("127.0.0.1", port)))
+                ports.append(port)
+        return ports
+
+
 def free_port() -> int:
-    """A port of this machine nobody listens on at this moment."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+    """One port of this machine that nobody listens on at this moment."""
+    return free_ports(1)[0]

@@ -10,10 +10,11 @@ from typing import Any
 import httpx
 import pytest
 
-from runtime.demo_stack import DemoStack, own_stack
+from runtime.demo_stack import PORTS, DemoStack, own_stack
 from runtime.demo_visitor import Return, Visitor
-from runtime.ports import free_port
+from runtime.ports import free_ports
 from runtime.processes import Process, read_record
+from runtime.settings import variable
 
 PLAIN_FILE = Path(__file__).parents[2] / "docs" / "examples" / "plain.toml"
 CALLBACK_PATH = "/oauth/callback"
@@ -108,9 +109,10 @@ class Stack:
 @pytest.fixture(scope="session")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     folder, providers = tmp_path_factory.mktemp("stack"), tmp_path_factory.mktemp("providers")
-    port = str(free_port())
+    ports = {variable(name): str(port) for name, port in zip(PORTS, free_ports(len(PORTS)), strict=True)}
+    port = ports["AUTHPIPE_SIMULATOR_PORT"]
     (providers / "plain.toml").write_text(PLAIN_FILE.read_text().replace(":9300", f":{port}"))
-    settings = {"AUTHPIPE_SIMULATOR_PORT": port, "AUTHPIPE_PROVIDERS_DIR": str(providers)}
+    settings = ports | {"AUTHPIPE_PROVIDERS_DIR": str(providers)}
     async with own_stack(folder, **settings) as where:
         headers = {"authorization": f"Bearer {where.secret_key}"}
         async with (

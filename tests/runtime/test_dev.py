@@ -18,7 +18,7 @@ from runtime.dev import DevStack, summary
 from runtime.dev_keys import DevKeys
 from runtime.errors import PortTakenError
 from runtime.folder import prepare_folder
-from runtime.ports import free_port, require_free_ports
+from runtime.ports import free_ports, require_free_ports
 from runtime.processes import Process, Stack, process, read_record, running_stack, started, write_record
 from runtime.settings import Settings, variable
 
@@ -29,7 +29,7 @@ PORTS = ("api_port", "temporal_port", "temporal_ui_port", "simulator_port")
 
 @pytest.fixture
 def settings(settings_with: Callable[..., Settings]) -> Settings:
-    settings = settings_with(env="development", **{field: free_port() for field in PORTS})
+    settings = settings_with(env="development", **dict(zip(PORTS, free_ports(len(PORTS)), strict=True)))
     prepare_folder(settings.data_dir)
     return settings
 

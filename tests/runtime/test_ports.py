@@ -3,7 +3,7 @@ import socket
 import pytest
 
 from runtime.errors import PortTakenError
-from runtime.ports import free_port, require_free_ports
+from runtime.ports import free_port, free_ports, require_free_ports
 
 
 def test_a_taken_port_is_named_with_the_setting_that_moves_it() -> None:
@@ -26,3 +26,8 @@ def test_a_free_port_is_left_free() -> None:
     port = free_port()
     require_free_ports({"api_port": port})
     require_free_ports({"api_port": port})
+
+
+def test_free_ports_asked_for_together_are_different_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.ports.UNASKED", [port := free_port(), port, port, free_port()])
+    assert len(set(free_ports(2))) == 2
