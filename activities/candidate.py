@@ -12,6 +12,7 @@ from domain.credential import CredentialRef
 from domain.oauth.answer import TokenGrant
 from domain.oauth.failures import THE_APPS_OWN, Failure, FailureCode, FailureKind
 from domain.oauth.token import ClientCredentials
+from domain.points import Point
 from providers.flows import exchange_flow
 from vault import configs, credentials, ledger, sessions
 from vault.crypto import fingerprint
@@ -67,9 +68,11 @@ async def _exchange_once(
     client = await configs.client_secrets(deps.db, deps.sealer, config.id, deps.clock())
     if not client:
         return Failed("config_deleted")
+    await deps.reached(Point.EXCHANGE_BEFORE_INTENT, life.id)
     attempt = await _intend(deps, life, session, code)
     if attempt is None:
         return Later("exchange_running")
+    await deps.reached(Point.EXCHANGE_AFTER_INTENT, life.id)
     flow = exchange_flow(
         deps.provider(life.provider_id),
         ClientCredentials(config.client_id, client[0]),
@@ -79,6 +82,7 @@ async def _exchange_once(
     )
     sent_at = deps.clock()
     answer = await deps.http.drive(flow, deps.limits.http)
+    await deps.reached(Point.EXCHANGE_AFTER_ANSWER, life.id)
     if isinstance(answer, Failure):
         return await _refused(deps, attempt, answer)
     refreshable = answer.refresh_token is not None
@@ -110,7 +114,10 @@ async def _keep(
                     await _note_account(tx, session, grant.account_id)
         return Candidate(kept, secrets)
 
-    return await commit_within(write, deps.clock, attempt.lease_until)
+    await deps.reached(Point.EXCHANGE_BEFORE_COMMIT, life.id)
+    kept = await commit_within(write, deps.clock, attempt.lease_until)
+    await deps.reached(Point.EXCHANGE_AFTER_COMMIT, life.id)
+    return kept
 
 
 async def _note_account(tx: AsyncSession, session: AuthSession, account_id: str) -> None:

@@ -1,10 +1,11 @@
 """What activities work with: built once by the worker and passed in."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from activities.http import ProviderHttp
+from domain.points import Point, go_on
 from providers.catalog import Catalog
 from providers.model import Provider
 from vault.crypto import Sealer
@@ -35,6 +36,7 @@ class Deps:
     http: ProviderHttp
     clock: Callable[[], datetime]
     limits: Limits
+    reached: Callable[[Point, str], Awaitable[None]] = go_on
 
     def provider(self, provider_id: str) -> Provider:
         """The provider's entry. Raises KeyError if its file was taken out of the catalog."""

@@ -9,6 +9,7 @@ from activities import revoke as revoking
 from activities.deps import Deps
 from activities.messages import AttemptOrder, AttemptResult, LifeIds, RefreshOrder, RefreshResult, RevokeResult
 from domain.life import Loaded
+from domain.points import Point
 
 
 class LifeActivities:
@@ -23,11 +24,15 @@ class LifeActivities:
 
     @activity.defn
     async def refresh(self, order: RefreshOrder) -> RefreshResult:
-        return await refreshing.refresh(self._deps, order)
+        result = await refreshing.refresh(self._deps, order)
+        await self._deps.reached(Point.REFRESH_BEFORE_HEARD, order.life.life_id)
+        return result
 
     @activity.defn
     async def advance_attempt(self, order: AttemptOrder) -> AttemptResult:
-        return await attempts.advance_attempt(self._deps, order)
+        result = await attempts.advance_attempt(self._deps, order)
+        await self._deps.reached(Point.EXCHANGE_BEFORE_HEARD, order.life.life_id)
+        return result
 
     @activity.defn
     async def close_attempt(self, order: AttemptOrder) -> AttemptResult:

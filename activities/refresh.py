@@ -14,6 +14,7 @@ from domain.life import Status
 from domain.oauth.answer import TokenGrant
 from domain.oauth.failures import THE_APPS_OWN, Failure, FailureCode, FailureKind, ProbeResult
 from domain.oauth.token import ClientCredentials
+from domain.points import Point
 from providers.flows import identity_flow, refresh_flow
 from providers.model import Provider
 from vault import configs, credentials, ledger
@@ -57,11 +58,14 @@ async def refresh(deps: Deps, order: RefreshOrder) -> RefreshResult:
     subject = await _subject(deps, order)
     if isinstance(subject, RefreshResult):
         return subject
+    await deps.reached(Point.REFRESH_BEFORE_INTENT, subject.life.id)
     intent = await _intend(deps, subject)
     if isinstance(intent, RefreshResult):
         return intent
+    await deps.reached(Point.REFRESH_AFTER_INTENT, subject.life.id)
     sent_at = deps.clock()
     answer = await _ask(deps, subject, intent)
+    await deps.reached(Point.REFRESH_AFTER_ANSWER, subject.life.id)
     if isinstance(answer, TokenGrant):
         return await _commit(deps, order, subject, intent, answer, sent_at)
     settle = partial(_fail, deps, subject, intent, answer)
@@ -183,7 +187,10 @@ async def _commit(
             await project_refreshed(tx, row, ref, order.jitter, now)
             return RefreshResult(Ending.CREDENTIALED, ref)
 
-    return await commit_within(write, deps.clock, attempt.lease_until)
+    await deps.reached(Point.REFRESH_BEFORE_COMMIT, life.id)
+    result = await commit_within(write, deps.clock, attempt.lease_until)
+    await deps.reached(Point.REFRESH_AFTER_COMMIT, life.id)
+    return result
 
 
 async def _fail(deps: Deps, subject: Subject, intent: Intent, failure: Failure) -> RefreshResult:

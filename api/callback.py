@@ -15,6 +15,7 @@ from api.sessions import hand_over, outcome_of
 from domain.errors import Problem
 from domain.life import AttemptState
 from domain.oauth.failures import bounded_code
+from domain.points import Point
 from domain.redirects import with_query
 from providers.flows import issuer_is
 from vault import sessions
@@ -67,6 +68,7 @@ async def _callback(
     if error or not code:
         return await _without_code(request, deps, session, visit, error)
     await _consume(deps, session, visit, code)
+    await deps.reached(Point.CALLBACK_AFTER_CONSUMING, session.life_id)
     await hand_over(deps, session)
     return await _go_back(request, deps, session, visit)
 

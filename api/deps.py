@@ -1,6 +1,6 @@
 """What the routes work with: built once in `runtime`, kept on the application, never global."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from api.lives import Lives
+from domain.points import Point, go_on
 from providers.catalog import Catalog
 from vault.crypto import Sealer
 from vault.database import Database
@@ -25,6 +26,7 @@ class ApiDeps:
     development: bool
     session_life: timedelta = timedelta(minutes=15)
     wait: timedelta = timedelta(seconds=8)
+    reached: Callable[[Point, str], Awaitable[None]] = go_on
 
 
 def deps_of(request: Request) -> ApiDeps:

@@ -1,6 +1,6 @@
 """Builds, once per process, what the rooms below work with, out of the settings."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -8,9 +8,11 @@ from activities.deps import Deps, Limits
 from activities.http import ProviderHttp
 from api.deps import ApiDeps
 from api.lives import Lives
+from domain.points import Point, go_on
 from providers.catalog import Catalog, load_catalog
 from providers.loading import ProviderFileError
 from runtime.errors import StartError
+from runtime.pauses import Pauses
 from runtime.settings import Settings
 from runtime.temporal import connect
 from runtime.vault_setup import clock, open_vault
@@ -39,6 +41,11 @@ def limits_of(settings: Settings) -> Limits:
     )
 
 
+def pauses_of(settings: Settings) -> Callable[[Point, str], Awaitable[None]]:
+    """What happens at the points that fault tests hold a process at."""
+    return Pauses(settings.pause_dir) if settings.pause_dir else go_on
+
+
 @asynccontextmanager
 async def open_activity_deps(settings: Settings) -> AsyncIterator[Deps]:
     """What the worker's activities work with; closed at the end. Raises a refusal if something is amiss."""
@@ -46,7 +53,7 @@ async def open_activity_deps(settings: Settings) -> AsyncIterator[Deps]:
     async with open_vault(settings) as vault:
         http = ProviderHttp.open()
         try:
-            yield Deps(vault.db, Sealer(vault.keys), catalog, http, clock, limits_of(settings))
+            yield Deps(vault.db, Sealer(vault.keys), catalog, http, clock, limits_of(settings), pauses_of(settings))
         finally:
             await http.close()
 
@@ -64,4 +71,5 @@ async def open_api_deps(settings: Settings) -> AsyncIterator[ApiDeps]:
             clock=clock,
             development=settings.development,
             session_life=timedelta(minutes=settings.session_minutes),
+            reached=pauses_of(settings),
         )

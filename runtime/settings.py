@@ -111,6 +111,9 @@ class Settings(BaseSettings):
         "auto", description="`console` for people, `json` for machines; `auto` is json in production."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
+    pause_dir: Folder | None = Field(
+        None, description="Folder whose files hold a process at a named point, for fault tests. Development only."
+    )
     sandbox: bool = Field(
         False, description="Run workflows in Temporal's sandbox: slower, catches non-determinism early."
     )
@@ -130,6 +133,8 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"{PREFIX}PROVIDER_ORIGINS: is for development only; production talks to the providers themselves"
             )
+        if self.pause_dir and not self.development:
+            raise ValueError(f"{PREFIX}PAUSE_DIR: is for development only; it lets files stop a process")
         if self.key_encryption_key and self.key_encryption_key_file:
             raise ValueError(
                 f"{PREFIX}KEY_ENCRYPTION_KEY: is set together with {PREFIX}KEY_ENCRYPTION_KEY_FILE; keep one of them"

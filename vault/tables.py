@@ -132,7 +132,10 @@ class AccountGrant(Table, table=True):
 
 
 class Life(Table, table=True):
-    """The projection of one installation or connection, and the row its workflow writes by compare-and-set."""
+    """The projection of one installation or connection, and the row its workflow writes by compare-and-set.
+
+    `probe_at`: from then on the provider is to be asked whether the credential still works.
+    """
 
     id: str = Field(primary_key=True)
     workspace_id: str
@@ -169,6 +172,7 @@ class Life(Table, table=True):
     next_due_at: datetime | None = moment()
     held_until: datetime | None = moment()
     held_reason: str = ""
+    probe_at: datetime | None = moment()
     __table_args__ = (
         Index(
             "uq_life_owner",
@@ -197,6 +201,7 @@ class Life(Table, table=True):
         Index("ix_life_grant_id", "grant_id"),
         Index("ix_life_installation_id", "installation_id"),
         Index("ix_life_next_due_at", "next_due_at"),
+        Index("ix_life_probe_at", "probe_at"),
     )
 
 
