@@ -16,39 +16,52 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from activities.deps import Deps
 from activities.guard import Guard
 from activities.life import LifeActivities
+from activities.reconcile import ReconcileActivities
 from api.lives import Lives
 from runtime.compose import open_activity_deps
 from runtime.errors import StartError
 from runtime.logs import configure_logs
+from runtime.pace import Pace
+from runtime.reconcile_daily import full_pass
 from runtime.settings import Settings, load_settings
-from runtime.sweeper import sweep_for_ever
+from runtime.sweeper import Sweeper, sweep_for_ever
 from runtime.temporal import connect, register_search_attributes
 from vault.lives import providers_of_living
 from workflows.attributes import KEYS
 from workflows.life import ConnectionLife
 from workflows.queues import LIFE_QUEUE, provider_queue
+from workflows.reconcile import Reconcile
 
-WORKFLOWS = [ConnectionLife]
+WORKFLOWS = [ConnectionLife, Reconcile]
 CACHED_LIVES = 2000
+STARTS_PER_SECOND = 50.0
 GRACE = timedelta(seconds=5)
 REFUSED = 2
 
 log = structlog.get_logger(__name__)
 
 
-def build_workers(client: Client, deps: Deps, providers: Iterable[str], *, sandbox: bool) -> Sequence[Worker]:
+def build_workers(
+    client: Client,
+    deps: Deps,
+    providers: Iterable[str],
+    *,
+    sandbox: bool,
+    starts_per_second: float = STARTS_PER_SECOND,
+) -> Sequence[Worker]:
     """One worker for the lives, one for each provider's activities.
 
     `providers` names those of living rows too: one whose file was taken away must still be deletable.
     """
     acts = LifeActivities(deps)
+    reconciling = ReconcileActivities(full_pass(deps.db, Lives(client), client, deps.clock, starts_per_second))
     # Production may leave the sandbox (docs/adr/0003); the choice is made here, never in a workflow's decorator.
     runner: WorkflowRunner = SandboxedWorkflowRunner() if sandbox else UnsandboxedWorkflowRunner()
     lives = Worker(
         client,
         task_queue=LIFE_QUEUE,
         workflows=WORKFLOWS,
-        activities=[acts.load],
+        activities=[acts.load, reconciling.reconcile],
         workflow_runner=runner,
         interceptors=[Guard()],
         max_cached_workflows=CACHED_LIVES,
@@ -62,7 +75,7 @@ def _provider_worker(client: Client, acts: LifeActivities, provider_id: str) -> 
     return Worker(
         client,
         task_queue=provider_queue(provider_id),
-        activities=[acts.refresh, acts.advance_attempt, acts.close_attempt, acts.revoke],
+        activities=[acts.refresh, acts.advance_attempt, acts.close_attempt, acts.probe, acts.revoke],
         interceptors=[Guard()],
         activity_task_poller_behavior=PollerBehaviorAutoscaling(minimum=1, maximum=20, initial=2),
         graceful_shutdown_timeout=GRACE,
@@ -79,8 +92,10 @@ async def run(settings: Settings) -> None:
         client = await connect(settings, lazy=False)
         await register_search_attributes(client, KEYS)
         served = set(deps.catalog) | await providers_of_living(deps.db)
-        workers = build_workers(client, deps, served, sandbox=settings.sandbox)
-        sweeping = asyncio.create_task(sweep_for_ever(deps.db, Lives(client), deps.clock))
+        rate = settings.reconcile_starts_per_second
+        workers = build_workers(client, deps, served, sandbox=settings.sandbox, starts_per_second=rate)
+        sweeper = Sweeper(deps.db, Lives(client), deps.clock, Pace(rate))
+        sweeping = asyncio.create_task(sweep_for_ever(sweeper, client))
         log.info("working", providers=sorted(served))
         await _work(workers, stop)
         sweeping.cancel()

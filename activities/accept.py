@@ -1,6 +1,6 @@
 """The atomic swap: an accepted candidate becomes the life's credential."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
@@ -11,12 +11,14 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from activities.candidate import DELETED, Candidate
 from activities.commit import commit_within
 from activities.deps import Deps
+from activities.messages import LifeIds
+from activities.probe import tell_siblings
 from activities.projection import credential_columns
 from activities.qualify import Chosen
 from activities.verdict import Failed, Later
 from domain.credential import CredentialRef
 from domain.life import AttemptState, Kind, Status
-from vault import configs, credentials, sessions
+from vault import configs, credentials, ledger, sessions
 from vault.events import append_event
 from vault.grants import join_grant
 from vault.lives import LostRace, allot_generation, compare_and_set, lock_life
@@ -35,12 +37,20 @@ class Swap:
     jitter: float
 
 
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The swap was made. `siblings` are other lives of the grant, which the consent changed."""
+
+    ref: CredentialRef
+    siblings: list[LifeIds] = field(default_factory=list)
+
+
 async def accept(
     deps: Deps, life: Life, session: AuthSession, candidate: Candidate, chosen: Chosen, jitter: float
-) -> CredentialRef | Failed | Later:
+) -> Accepted | Failed | Later:
     """Swap the candidate in under a generation of its own: a refresh that came meanwhile does not outrank a consent."""
     until = deps.clock() + deps.limits.lease
-    accepted: CredentialRef | Failed | None = None
+    accepted: Accepted | Failed | None = None
     while accepted is None:
         async with deps.db.transaction() as tx:
             generation = await allot_generation(tx, life)
@@ -56,7 +66,7 @@ async def accept(
     return accepted
 
 
-async def _write(deps: Deps, life: Life, swap: Swap) -> CredentialRef | Failed | None:
+async def _write(deps: Deps, life: Life, swap: Swap) -> Accepted | Failed | None:
     """None: a refresh committed a later generation meanwhile, so the swap needs a later one still."""
     async with deps.db.transaction() as tx:
         row = await _locked(tx, life, swap.session)
@@ -64,11 +74,10 @@ async def _write(deps: Deps, life: Life, swap: Swap) -> CredentialRef | Failed |
             return row
         standing = await credentials.current(tx, life.id)
         if standing is not None and standing.id == swap.candidate.row.id:
-            return credentials.reference(standing)  # committed before, its answer was lost
+            return Accepted(credentials.reference(standing))  # committed before, its answer was lost
         if row.generation > swap.ref.generation:
             return None
-        await _swap(tx, row, swap, deps.clock())
-    return swap.ref
+        return Accepted(swap.ref, await _swap(tx, row, swap, deps.clock()))
 
 
 async def _locked(tx: AsyncSession, life: Life, session: AuthSession) -> Life | Failed:
@@ -90,9 +99,10 @@ async def _locked(tx: AsyncSession, life: Life, session: AuthSession) -> Life | 
     return Failed("session_ended") if ended else row
 
 
-async def _swap(tx: AsyncSession, row: Life, swap: Swap, now: datetime) -> None:
+async def _swap(tx: AsyncSession, row: Life, swap: Swap, now: datetime) -> list[LifeIds]:
     session, site = swap.session, swap.chosen.site
     await credentials.promote(tx, swap.candidate.row, swap.ref, swap.sealed)
+    await ledger.supersede(tx, row.id, now)
     grant_id = await join_grant(tx, row, swap.chosen.account_id, swap.ref.scopes, now)
     await compare_and_set(
         tx,
@@ -107,6 +117,7 @@ async def _swap(tx: AsyncSession, row: Life, swap: Swap, now: datetime) -> None:
         site_name=site.name if site else row.site_name,
         site_url=(site.url or "") if site else row.site_url,
         requested_scopes=session.scopes,
+        probe_at=None,
         connected_at=row.connected_at or now,
         **credential_columns(swap.ref, swap.jitter),
     )
@@ -115,6 +126,7 @@ async def _swap(tx: AsyncSession, row: Life, swap: Swap, now: datetime) -> None:
     if row.connected_at is None:
         append_event(tx, row, "created", now, session=session.id)
     append_event(tx, row, "activated", now, old=row.status, new=Status.ACTIVE, session=session.id)
+    return await tell_siblings(tx, row, grant_id, now)
 
 
 async def _already_installed(deps: Deps, life: Life, chosen: Chosen) -> Failed | None:

@@ -1,7 +1,7 @@
 """Drive an attempt at consent: exchange once, learn the site and the account, then swap the credential in."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -10,6 +10,7 @@ from activities.candidate import Candidate, exchange
 from activities.deps import Deps
 from activities.messages import AttemptOrder, AttemptResult, Ending
 from activities.qualify import Chosen, Several, qualify
+from activities.unwanted import Unwanted
 from activities.verdict import Failed, Later
 from domain.errors import where
 from domain.life import ENDED, AttemptState
@@ -63,11 +64,13 @@ async def _advance(deps: Deps, order: AttemptOrder, rows: Rows) -> AttemptResult
     if not isinstance(checked, Chosen):
         return await _end(deps, rows, checked)
     if rows.session.needs_verification and rows.session.verified_at is None:
-        return await _ask_whose(deps, rows)
+        return await _ask_whose(deps, rows, checked)
     accepted = await accept(deps, rows.life, rows.session, brought, checked, order.jitter)
     if isinstance(accepted, Failed | Later):
         return await _end(deps, rows, accepted)
-    return AttemptResult(Ending.CREDENTIALED, AttemptState.COMPLETED, deps.clock(), accepted)
+    return AttemptResult(
+        Ending.CREDENTIALED, AttemptState.COMPLETED, deps.clock(), accepted.ref, siblings=accepted.siblings
+    )
 
 
 async def close_attempt(deps: Deps, order: AttemptOrder) -> AttemptResult:
@@ -103,16 +106,24 @@ async def _end(deps: Deps, rows: Rows, verdict: Failed | Later) -> AttemptResult
     now, session = deps.clock(), rows.session
     if isinstance(verdict, Later):
         if now < _patience(deps, session):
-            state = AttemptState(session.state)
-            return AttemptResult(Ending.STUMBLED, state, sessions.deadline_of(session), code=verdict.code)
+            return _again(session, verdict, now)
         verdict = Failed(verdict.code)
+    unwanted = await Unwanted.of(deps, rows.life, session, verdict)
     async with deps.db.transaction() as tx:
         if not await sessions.finish(tx, session, now, reason=verdict.reason, expected=verdict.expected):
             return AttemptResult(Ending.RELOAD, AttemptState(session.state), sessions.deadline_of(session))
         await credentials.destroy(tx, rows.life.id, session_id=session.id)
         if verdict.hold:
             await configs.hold(tx, rows.config.id, now + deps.limits.operator_hold, verdict.reason)
+    if unwanted is not None:
+        await unwanted.disown(deps, rows.config)
     return AttemptResult(Ending.MOVED, AttemptState.FAILED, now, code=verdict.reason)
+
+
+def _again(session: AuthSession, verdict: Later, now: datetime) -> AttemptResult:
+    not_before = now + timedelta(seconds=verdict.retry_after) if verdict.retry_after else None
+    deadline, state = sessions.deadline_of(session), AttemptState(session.state)
+    return AttemptResult(Ending.STUMBLED, state, deadline, code=verdict.code, not_before=not_before)
 
 
 def _patience(deps: Deps, session: AuthSession) -> datetime:
@@ -129,8 +140,8 @@ async def _ask_which(deps: Deps, rows: Rows, several: Several) -> AttemptResult:
     return AttemptResult(Ending.MOVED, AttemptState.AWAITING_SELECTION, deadline)
 
 
-async def _ask_whose(deps: Deps, rows: Rows) -> AttemptResult:
+async def _ask_whose(deps: Deps, rows: Rows, chosen: Chosen) -> AttemptResult:
     deadline = deps.clock() + deps.limits.verification
     async with deps.db.transaction() as tx:
-        await sessions.await_verification(tx, rows.session, deadline)
+        await sessions.await_verification(tx, rows.session, deadline, chosen.account_id)
     return AttemptResult(Ending.MOVED, AttemptState.PENDING_VERIFICATION, deadline)

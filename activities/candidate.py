@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from activities.client import COMMIT, as_the_app, clients_of
 from activities.commit import commit_within
 from activities.deps import Deps
 from activities.verdict import Failed, Later
@@ -65,23 +66,16 @@ async def _exchange_once(
     code = await _open_code(deps, session)
     if code is None:
         return Failed(EXCHANGE_UNKNOWN)
-    client = await configs.client_secrets(deps.db, deps.sealer, config.id, deps.clock())
-    if not client:
+    clients = await clients_of(deps, config)
+    if not clients:
         return Failed("config_deleted")
     await deps.reached(Point.EXCHANGE_BEFORE_INTENT, life.id)
     attempt = await _intend(deps, life, session, code)
     if attempt is None:
         return Later("exchange_running")
     await deps.reached(Point.EXCHANGE_AFTER_INTENT, life.id)
-    flow = exchange_flow(
-        deps.provider(life.provider_id),
-        ClientCredentials(config.client_id, client[0]),
-        code=code.value,
-        redirect_uri=session.oauth_redirect_url,
-        verifier=code.verifier,
-    )
     sent_at = deps.clock()
-    answer = await deps.http.drive(flow, deps.limits.http)
+    answer = await _ask(deps, life, session, code, clients, attempt)
     await deps.reached(Point.EXCHANGE_AFTER_ANSWER, life.id)
     if isinstance(answer, Failure):
         return await _refused(deps, attempt, answer)
@@ -89,6 +83,26 @@ async def _exchange_once(
     ref = answer.reference(attempt.generation, sent_at, refreshable=refreshable, asked=session.scopes)
     secrets = credentials.Secrets(answer.access_token, answer.refresh_token)
     return await _keep(deps, life, session, attempt, ref, secrets, answer)
+
+
+async def _ask(
+    deps: Deps,
+    life: Life,
+    session: AuthSession,
+    code: _Code,
+    clients: list[ClientCredentials],
+    attempt: TokenAttempt,
+) -> TokenGrant | Failure:
+    """Send the code. A client that was refused got nothing issued, so the previous secret may show it again."""
+    provider, redirect_uri = deps.provider(life.provider_id), session.oauth_redirect_url
+    return await as_the_app(
+        deps,
+        clients,
+        lambda client: exchange_flow(
+            provider, client, code=code.value, redirect_uri=redirect_uri, verifier=code.verifier
+        ),
+        attempt.lease_until - COMMIT,
+    )
 
 
 async def _keep(
@@ -110,6 +124,7 @@ async def _keep(
                 tx.add(kept)
                 await ledger.resolve(tx, attempt, ledger.SUCCEEDED, deps.clock())
                 await sessions.forget_code(tx, session)
+                await configs.clear_hold(tx, session.provider_config_id)
                 if grant.account_id:
                     await _note_account(tx, session, grant.account_id)
         return Candidate(kept, secrets)
@@ -169,7 +184,7 @@ async def _refused(deps: Deps, attempt: TokenAttempt, failure: Failure) -> Faile
     async with deps.db.transaction() as tx:
         if untouched:
             await tx.delete(await tx.merge(attempt))
-            return Later(failure.code)
+            return Later(failure.code, failure.retry_after)
         outcome = ledger.UNKNOWN if unknown else ledger.REFUSED
         await ledger.resolve(tx, attempt, outcome, deps.clock(), reason)
     return Failed(reason, hold=failure.code in THE_APPS_OWN)

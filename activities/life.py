@@ -4,10 +4,20 @@ from temporalio import activity
 
 from activities import attempt as attempts
 from activities import load as loading
+from activities import probe as probing
 from activities import refresh as refreshing
 from activities import revoke as revoking
 from activities.deps import Deps
-from activities.messages import AttemptOrder, AttemptResult, LifeIds, RefreshOrder, RefreshResult, RevokeResult
+from activities.messages import (
+    AttemptOrder,
+    AttemptResult,
+    LifeIds,
+    ProbeOrder,
+    ProbeReport,
+    RefreshOrder,
+    RefreshResult,
+    RevokeResult,
+)
 from domain.life import Loaded
 from domain.points import Point
 
@@ -37,6 +47,10 @@ class LifeActivities:
     @activity.defn
     async def close_attempt(self, order: AttemptOrder) -> AttemptResult:
         return await attempts.close_attempt(self._deps, order)
+
+    @activity.defn
+    async def probe(self, order: ProbeOrder) -> ProbeReport:
+        return await probing.probe(self._deps, order)
 
     @activity.defn
     async def revoke(self, life: LifeIds) -> RevokeResult:

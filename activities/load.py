@@ -33,6 +33,7 @@ async def _loaded(deps: Deps, tx: AsyncSession, life: Life) -> Loaded:
         held_until=held.held_until if held else life.held_until,
         held_reason=held.held_reason if held else life.held_reason,
         deleting=life.deleted_at is not None,
+        probe_at=life.probe_at,
     )
 
 

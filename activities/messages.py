@@ -1,7 +1,7 @@
 # Append-only: these types travel through workflow histories; add fields with defaults, never rename or remove.
 """What the workflow tells an activity, and what it hears back. Ids, times and codes; never a secret (law 1)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -41,16 +41,21 @@ class Ending(StrEnum):
     RELOAD = "reload"
     MOVED = "moved"
     DONE = "done"
+    TOKEN_REFUSED = "token_refused"
 
 
 @dataclass(frozen=True, slots=True)
 class RefreshResult:
-    """`not_before` bounds the next try; `code` says why there is no credential."""
+    """`not_before` bounds the next try; `code` says why there is no credential.
+
+    `siblings` are other lives of the grant that changed: they are to look whether theirs still works.
+    """
 
     ending: Ending
     credential: CredentialRef | None = None
     code: str = ""
     not_before: datetime | None = None
+    siblings: list[LifeIds] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,27 @@ class AttemptResult:
     deadline: datetime
     credential: CredentialRef | None = None
     code: str = ""
+    siblings: list[LifeIds] = field(default_factory=list)
+    not_before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeOrder:
+    """Ask the provider whether the access token of that generation works. `failures` is how often it did not say."""
+
+    life: LifeIds
+    generation: int
+    failures: int = 0
+    jitter: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeReport:
+    """Done, or the token is refused (refresh it), or the life is (it cannot be refreshed), or stumbled until then."""
+
+    ending: Ending
+    code: str = ""
+    not_before: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

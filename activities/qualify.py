@@ -48,7 +48,7 @@ async def _site(
     flow = sites_flow(deps.provider(life.provider_id), access_token=candidate.secrets.access)
     sites = await deps.http.drive(flow, deps.limits.http)
     if isinstance(sites, Failure):
-        return Later(sites.code)
+        return Later(sites.code, sites.retry_after)
     bound = installation or (life if life.site_id else None)
     if bound is not None:
         return _bound_site(sites, bound)
@@ -91,15 +91,26 @@ async def _account(
         flow = identity_flow(provider, access_token=candidate.secrets.access, site_id=site_id)
         identity = await deps.http.drive(flow, deps.limits.http)
         if isinstance(identity, Failure):
-            return Later(identity.code)
+            return Later(identity.code, identity.retry_after)
         if identity.result is ProbeResult.REFUSED:
             return Failed("probe_refused")
         if identity.result is not ProbeResult.HEALTHY:
             return _unclear(identity.failure)
         account_id = identity.account_id or account_id
     if life.account_id and account_id != life.account_id:
-        return Failed("account_mismatch", expected=life.account_id)
+        return Failed("account_mismatch", expected=life.account_id, account_id=account_id)
+    lost = _lost(life, session, candidate)
+    if lost:
+        return Failed("scopes_missing", expected=" ".join(lost), account_id=account_id)
     return Chosen(site, account_id)
+
+
+def _lost(life: Life, session: AuthSession, candidate: Candidate) -> list[str]:
+    """What the life holds, the builder asked for again, and the new consent would take away."""
+    granted, asked = candidate.row.scopes, session.scopes or ()
+    if granted is None or life.granted_scopes is None:
+        return []
+    return [scope for scope in life.granted_scopes if scope in asked and scope not in granted]
 
 
 def _unclear(failure: Failure | None) -> Failed | Later:
@@ -107,4 +118,4 @@ def _unclear(failure: Failure | None) -> Failed | Later:
     status = failure.status if failure else None
     if status is not None and 400 <= status < 500 and status != 429:
         return Failed("probe_failed")
-    return Later(failure.code if failure else "probe_unclear")
+    return Later(failure.code, failure.retry_after) if failure else Later("probe_unclear")

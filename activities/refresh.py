@@ -5,9 +5,11 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeGuard
 
+from activities.client import COMMIT, as_the_app, clients_of
 from activities.commit import commit_within
 from activities.deps import Deps
 from activities.messages import Ending, RefreshOrder, RefreshResult
+from activities.probe import accepts, tell_siblings
 from activities.projection import project_reauth, project_refreshed, project_stumbled
 from domain.ledger import Rule, Send, rule_on
 from domain.life import Status
@@ -15,7 +17,7 @@ from domain.oauth.answer import TokenGrant
 from domain.oauth.failures import THE_APPS_OWN, Failure, FailureCode, FailureKind, ProbeResult
 from domain.oauth.token import ClientCredentials
 from domain.points import Point
-from providers.flows import identity_flow, refresh_flow
+from providers.flows import refresh_flow
 from providers.model import Provider
 from vault import configs, credentials, ledger
 from vault.crypto import fingerprint
@@ -26,8 +28,6 @@ IN_DOUBT = "in_doubt"
 ROTATION_LOST = "rotation_lost"
 # A refresh token that stays in force may be sent as often as one likes.
 NO_ROTATION = timedelta(days=36_500)
-# Kept free at the end of a lease, to commit what came.
-COMMIT = timedelta(seconds=3)
 GRANT_EXPIRED = "grant_expired"
 RELOAD = RefreshResult(Ending.RELOAD)
 
@@ -42,7 +42,7 @@ class Subject:
     provider: Provider
     secrets: credentials.Secrets = field(repr=False)
     fingerprint: str
-    client_secrets: list[str] = field(repr=False)
+    clients: list[ClientCredentials]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,8 @@ async def _subject(deps: Deps, order: RefreshOrder) -> Subject | RefreshResult:
         config = await tx.get(ProviderConfig, life.provider_config_id) if life else None
     if life is None or credential is None or config is None or life.deleted_at or life.status != Status.ACTIVE:
         return RELOAD
+    if credential.generation < order.generation:
+        return RELOAD  # an older vault was restored
     if credential.generation > order.generation:
         return RefreshResult(Ending.CREDENTIALED, credentials.reference(credential))
     if config.held_until and config.held_until > now:
@@ -89,7 +91,7 @@ async def _subject(deps: Deps, order: RefreshOrder) -> Subject | RefreshResult:
     secrets = await credentials.open_secrets(deps.sealer, life, credential)
     key = await deps.sealer.keys.data_key(life.workspace_id, life.tenant_id)
     print_ = fingerprint(key, secrets.refresh or "")
-    clients = await configs.client_secrets(deps.db, deps.sealer, config.id, now)
+    clients = await clients_of(deps, config)
     return Subject(life, credential, config, deps.provider(life.provider_id), secrets, print_, clients)
 
 
@@ -133,6 +135,8 @@ async def _claim(deps: Deps, subject: Subject, expires_at: datetime | None) -> I
             return RefreshResult(Ending.WAITING, code=IN_DOUBT, not_before=ruling.until)
         if ruling.rule is Rule.PROBE:
             return None
+        if not await configs.may_try(tx, subject.config, now + deps.limits.lease):
+            return RELOAD
         attempt = await ledger.open_attempt(
             tx, life, kind=ledger.REFRESH, fingerprint=subject.fingerprint, now=now, lease=deps.limits.lease
         )
@@ -140,29 +144,18 @@ async def _claim(deps: Deps, subject: Subject, expires_at: datetime | None) -> I
 
 
 async def _probe(deps: Deps, subject: Subject) -> ProbeResult:
-    flow = identity_flow(subject.provider, access_token=subject.secrets.access, site_id=subject.life.site_id or None)
-    identity = await deps.http.drive(flow, deps.limits.http)
-    if isinstance(identity, Failure):
-        return ProbeResult.UNKNOWN
-    if identity.result is ProbeResult.REFUSED:
-        async with deps.db.transaction() as tx:
-            await credentials.mark_refused(tx, subject.life.id, subject.credential.generation, deps.clock())
-    return identity.result
+    return await accepts(deps, subject.life, subject.credential, subject.secrets.access)
 
 
 async def _ask(deps: Deps, subject: Subject, intent: Intent) -> TokenGrant | Failure:
-    """Send the refresh token; a replaced client secret is tried once more, only when the new one was refused."""
-    answer: TokenGrant | Failure = Failure(FailureKind.OPERATOR, FailureCode.CLIENT_REFUSED)
-    for secret in subject.client_secrets:
-        client = ClientCredentials(subject.config.client_id, secret)
-        flow = refresh_flow(subject.provider, client, refresh_token=subject.secrets.refresh or "")
-        left = intent.attempt.lease_until - COMMIT - deps.clock()
-        if left <= timedelta(0):
-            break  # a call without time would read as sent and in doubt
-        answer = await deps.http.drive(flow, min(deps.limits.http, left))
-        if not (isinstance(answer, Failure) and answer.code == FailureCode.CLIENT_REFUSED):
-            return answer
-    return answer
+    """Send the refresh token, within what the lease leaves."""
+    refresh_token = subject.secrets.refresh or ""
+    return await as_the_app(
+        deps,
+        subject.clients,
+        lambda client: refresh_flow(subject.provider, client, refresh_token=refresh_token),
+        intent.attempt.lease_until - COMMIT,
+    )
 
 
 async def _commit(
@@ -206,9 +199,10 @@ async def _fail(deps: Deps, subject: Subject, intent: Intent, failure: Failure) 
         if not _concerns(row, subject):
             return RELOAD
         await project_reauth(tx, row, reason, now)
+        siblings = await tell_siblings(tx, row, row.grant_id, now)
     # Only now: a crash in between must not leave a refused token in doubt.
     await _probe(deps, subject)
-    return RefreshResult(Ending.REFUSED, code=reason)
+    return RefreshResult(Ending.REFUSED, code=reason, siblings=siblings)
 
 
 def _concerns(row: Life | None, subject: Subject) -> TypeGuard[Life]:

@@ -4,19 +4,16 @@ from datetime import datetime
 
 from activities.deps import Deps
 from activities.messages import Ending, LifeIds, RevokeResult
+from activities.upstream import KEPT_SHARED, tell, tell_of_candidate
 from domain.life import Status
-from domain.oauth.failures import Failure
-from domain.oauth.token import ClientCredentials
-from providers.flows import Upstream, identity_flow, revocation_flow
-from providers.model import Provider
-from vault import configs, credentials, sessions
+from providers.flows import Upstream
+from vault import credentials, sessions
 from vault.crypto import SealBroken
 from vault.events import append_event
 from vault.keys import KeyRingError
-from vault.lives import compare_and_set, get_life, lock_life, of_account, siblings
+from vault.lives import compare_and_set, get_life, lock_life, siblings
 from vault.tables import Credential, Life, ProviderConfig, Tombstone
 
-KEPT_SHARED = "kept_shared"
 WORST_FIRST = (Upstream.UNCONFIRMED, Upstream.UNSUPPORTED, KEPT_SHARED, Upstream.CONFIRMED)
 
 
@@ -42,58 +39,32 @@ async def _upstream(deps: Deps, life: Life) -> str:
     """What cannot be told for want of a key, a client secret or a catalog entry is unconfirmed: a deletion ends."""
     async with deps.db.reading() as tx:
         held = await credentials.held(tx, life.id)
-        shared = await siblings(tx, life)
+        shared = bool(await siblings(tx, life))
         config = await tx.get(ProviderConfig, life.provider_config_id)
-    if shared:
-        return KEPT_SHARED
     if not held:
-        return Upstream.CONFIRMED
+        return KEPT_SHARED if shared else Upstream.CONFIRMED
     provider = deps.catalog.get(life.provider_id)
-    if provider is not None and provider.revocation is None:
+    if provider is not None and provider.revocation is None and not shared:
         return Upstream.UNSUPPORTED
     if provider is None or config is None:
-        return Upstream.UNCONFIRMED
+        return KEPT_SHARED if shared else Upstream.UNCONFIRMED
     try:
-        told = [await _tell(deps, life, credential, config, provider) for credential in held]
+        told = [await _told(deps, life, config, credential, shared=shared) for credential in held]
     except (SealBroken, KeyRingError):
         return Upstream.UNCONFIRMED
     return next(answer for answer in WORST_FIRST if answer in told)
 
 
-async def _tell(deps: Deps, life: Life, credential: Credential, config: ProviderConfig, provider: Provider) -> str:
+async def _told(deps: Deps, life: Life, config: ProviderConfig, credential: Credential, *, shared: bool) -> str:
+    candidate = credential.role == credentials.CANDIDATE
+    if shared and not candidate:
+        return KEPT_SHARED
+    if deps.provider(life.provider_id).revocation is None:
+        return Upstream.UNSUPPORTED
     secrets = await credentials.open_secrets(deps.sealer, life, credential)
-    client = await configs.client_secrets(deps.db, deps.sealer, config.id, deps.clock())
-    if not client:
-        return Upstream.UNCONFIRMED
-    if credential.role == credentials.CANDIDATE:
-        shared = await _is_shared(deps, life, credential, secrets, provider)
-        if shared is not False:
-            return KEPT_SHARED if shared else Upstream.UNCONFIRMED
-    flow = revocation_flow(
-        provider,
-        ClientCredentials(config.client_id, client[0]),
-        refresh_token=secrets.refresh,
-        access_token=secrets.access,
-    )
-    answer = await deps.http.drive(flow, deps.limits.http)
-    return Upstream.UNCONFIRMED if isinstance(answer, Failure) else answer
-
-
-async def _is_shared(
-    deps: Deps, life: Life, candidate: Credential, secrets: credentials.Secrets, provider: Provider
-) -> bool | None:
-    """Whether another life lives on the grant behind a candidate, which has not joined any. None: not known yet."""
-    async with deps.db.reading() as tx:
-        session = await sessions.get_session(tx, candidate.session_id)
-    account_id = session.account_id if session else ""
-    if not account_id and provider.identity is not None:
-        flow = identity_flow(provider, access_token=secrets.access, site_id=life.site_id or None)
-        identity = await deps.http.drive(flow, deps.limits.http)
-        account_id = "" if isinstance(identity, Failure) else identity.account_id or ""
-        if not account_id:
-            return None
-    async with deps.db.reading() as tx:
-        return bool(await of_account(tx, life, account_id))
+    if candidate:
+        return await tell_of_candidate(deps, life, config, credential, secrets)
+    return await tell(deps, life, config, secrets)
 
 
 async def _bury(deps: Deps, life: Life, upstream: str) -> None:

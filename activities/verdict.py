@@ -10,6 +10,8 @@ class Failed:
     reason: str
     expected: str = ""
     hold: bool = False
+    account_id: str = ""
+    """Whose consent it was, where that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,3 +19,5 @@ class Later:
     """A moment's failure: the same step is tried again."""
 
     code: str
+    retry_after: float | None = None
+    """Seconds the provider asked for."""

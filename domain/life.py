@@ -1,15 +1,14 @@
 # Append-only: LifeState and what it holds travel through workflow histories; add fields with defaults only.
-"""The life of an installation or a connection: its state, the facts that move it, and what is due next.
+"""The life of an installation or a connection: its state, and the facts that move it.
 
-Transitions are `apply(state, fact, now) -> state`; what is due next is `next_wakeup` in `domain.wakeup`.
+Transitions are `domain.transitions.apply(state, fact, now)`; what is due next says `domain.wakeup.next_wakeup`.
 """
 
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
 from domain.credential import CredentialRef
-from domain.schedule import FIRST_BACKOFF, MAX_BACKOFF, backoff, refresh_at
 
 
 class Kind(StrEnum):
@@ -73,6 +72,8 @@ class LifeState:
     deleting: bool = False
     revoke_at: datetime | None = None
     revoke_failures: int = 0
+    probe_at: datetime | None = None
+    probe_failures: int = 0
 
     @property
     def generation(self) -> int:
@@ -99,6 +100,7 @@ class Loaded:
     held_reason: str = ""
     deleting: bool = False
     jitter: float = 0.0
+    probe_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,34 @@ class AttemptStumbled:
 
     session_id: str
     jitter: float = 0.0
+    not_before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """The provider was asked about the access token. A refused one is refreshed: only that tells of the grant."""
+
+    generation: int
+    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeStumbled:
+    """The provider did not say; it is asked again at `again_at`."""
+
+    again_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Outdated:
+    """The row is at odds with what is known here: read it again, and refresh no earlier than `retry_at`."""
+
+    retry_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotDeleted:
+    """Nobody committed a tombstone: the signal was sent by hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,112 +193,18 @@ class RevocationStumbled:
     jitter: float = 0.0
 
 
-Fact = Loaded | Credentialed | Refused | Held | Stumbled | AttemptMoved | AttemptStumbled | Revoked | RevocationStumbled
-
-
-def apply(state: LifeState, fact: Fact, now: datetime) -> LifeState:
-    """The state after `fact`. A credential older than the one that is known changes nothing (law 2)."""
-    match fact:
-        case Loaded():
-            return _loaded(state, fact, now)
-        case Credentialed():
-            return _credentialed(state, fact)
-        case Refused(reason=reason):
-            return replace(_settled(state), status=Status.NEEDS_REAUTH, reason=reason, refresh_at=None)
-        case Held(until=until, reason=reason):
-            return replace(state, held_until=until, held_reason=reason, last_error=reason, refresh_wanted=False)
-        case Stumbled():
-            return _stumbled(state, fact, now)
-        case AttemptMoved():
-            return _attempt_moved(state, fact, now)
-        case AttemptStumbled():
-            return _attempt_stumbled(state, fact, now)
-        case Revoked():
-            return replace(_settled(state), status=Status.REVOKED, deleting=False, attempts=[], returned=[])
-        case RevocationStumbled(jitter=jitter):
-            count = state.revoke_failures + 1
-            return replace(state, revoke_failures=count, revoke_at=now + backoff(count, jitter))
-
-
-def _settled(state: LifeState) -> LifeState:
-    return replace(state, failures=0, last_error="", retry_at=None, refresh_wanted=False, reason="")
-
-
-def _loaded(state: LifeState, fact: Loaded, now: datetime) -> LifeState:
-    kept = {a.session_id: a for a in state.attempts}
-    attempts = [
-        replace(a, retry_at=k.retry_at, failures=k.failures) if (k := kept.get(a.session_id)) else a
-        for a in fact.attempts
-    ]
-    open_ = {a.session_id for a in fact.attempts}
-    loaded = replace(
-        state,
-        status=fact.status,
-        reason=fact.reason,
-        attempts=attempts,
-        returned=[s for s in dict.fromkeys([*state.returned, *fact.returned]) if s in open_],
-        held_until=fact.held_until,
-        held_reason=fact.held_reason,
-        # A tombstone signalled while the row was being read may be newer than what was read.
-        deleting=state.deleting or fact.deleting,
-        reload=False,
-    )
-    if fact.credential is None or fact.credential.generation == state.generation:
-        return loaded
-    known = replace(loaded, credential=fact.credential, failures=0, retry_at=None, last_error="")
-    return (
-        replace(known, refresh_at=refresh_at(fact.credential, fact.jitter)) if fact.status is Status.ACTIVE else known
-    )
-
-
-def _credentialed(state: LifeState, fact: Credentialed) -> LifeState:
-    if fact.credential.generation < state.generation:
-        return replace(state, refresh_wanted=False)
-    return replace(
-        _settled(state),
-        status=Status.ACTIVE,
-        credential=fact.credential,
-        refresh_at=refresh_at(fact.credential, fact.jitter),
-        held_until=None,
-        held_reason="",
-    )
-
-
-def _stumbled(state: LifeState, fact: Stumbled, now: datetime) -> LifeState:
-    failures = state.failures + 1 if fact.counted else state.failures
-    retry = now + (backoff(failures, fact.jitter) if fact.counted else _waiting(fact))
-    return replace(
-        state,
-        failures=failures,
-        last_error=fact.error,
-        retry_at=max(retry, fact.not_before or retry),
-        refresh_wanted=False,
-    )
-
-
-def _waiting(fact: Stumbled) -> timedelta:
-    """The least pause of a wait: a worker's clock may lag behind the engine's, so what is over by ours gets one too."""
-    return FIRST_BACKOFF if fact.not_before else MAX_BACKOFF
-
-
-def _attempt_moved(state: LifeState, fact: AttemptMoved, now: datetime) -> LifeState:
-    others = [a for a in state.attempts if a.session_id != fact.session_id]
-    # Still open after its end by our clock: the worker's lags behind, and it is asked again after a pause.
-    pause = now + FIRST_BACKOFF if fact.deadline <= now else None
-    open_ = [] if fact.state in ENDED else [Attempt(fact.session_id, fact.state, fact.deadline, pause)]
-    returned = [s for s in state.returned if s != fact.session_id]
-    return replace(state, attempts=others + open_, returned=returned)
-
-
-def _attempt_stumbled(state: LifeState, fact: AttemptStumbled, now: datetime) -> LifeState:
-    if all(a.session_id != fact.session_id for a in state.attempts):
-        return replace(state, reload=True)
-    return replace(
-        state,
-        attempts=[
-            replace(a, failures=a.failures + 1, retry_at=now + backoff(a.failures + 1, fact.jitter))
-            if a.session_id == fact.session_id
-            else a
-            for a in state.attempts
-        ],
-    )
+Fact = (
+    Loaded
+    | Credentialed
+    | Refused
+    | Held
+    | Stumbled
+    | AttemptMoved
+    | AttemptStumbled
+    | Probed
+    | ProbeStumbled
+    | Outdated
+    | NotDeleted
+    | Revoked
+    | RevocationStumbled
+)

@@ -16,6 +16,7 @@ class Step(StrEnum):
     ATTEMPT = "attempt"
     REFRESH = "refresh"
     CLOSE_ATTEMPT = "close_attempt"
+    PROBE = "probe"
     END = "end"
     WAIT = "wait"
 
@@ -40,7 +41,8 @@ def next_wakeup(state: LifeState, now: datetime) -> Wakeup:
         return Wakeup(Step.END, now)
     if state.deleting:
         return Wakeup(Step.REVOKE, state.revoke_at or now)
-    candidates = [*_attempts(state, now), *_refresh(state, now)]
+    # Of what is due at one moment the first is done: a probe waits its turn behind a refresh.
+    candidates = [*_attempts(state, now), *_refresh(state, now), *_probe(state)]
     if candidates:
         return min(candidates, key=lambda w: w.at or now)
     if state.status is Status.PENDING:
@@ -67,6 +69,11 @@ def _refresh(state: LifeState, now: datetime) -> list[Wakeup]:
         return []
     due = _refresh_due(state, state.credential, now)
     return [] if due is None else [Wakeup(Step.REFRESH, max(due, state.held_until or due))]
+
+
+def _probe(state: LifeState) -> list[Wakeup]:
+    asked = state.status is Status.ACTIVE and state.credential is not None and state.probe_at is not None
+    return [Wakeup(Step.PROBE, state.probe_at)] if asked else []
 
 
 def _refresh_due(state: LifeState, credential: CredentialRef, now: datetime) -> datetime | None:

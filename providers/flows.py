@@ -15,10 +15,12 @@ from domain.oauth.document import DocumentError, Json, identifier, read_json, re
 from domain.oauth.failures import (
     Endpoint,
     Failure,
+    FailureCode,
     GrantType,
     ProbeResult,
     api_failure,
     error_code,
+    token_failure,
     unreadable,
 )
 from domain.oauth.token import ClientCredentials, code_request, refresh_request, revocation_request
@@ -117,10 +119,13 @@ def sites_flow(provider: Provider, *, access_token: str) -> Flow[tuple[Site, ...
 
 def revocation_flow(
     provider: Provider, client: ClientCredentials, *, refresh_token: str | None, access_token: str | None
-) -> Flow[Upstream]:
-    """Revokes the grant upstream (RFC 7009) through the most thorough token at hand."""
+) -> Flow[Upstream | Failure]:
+    """Revokes the grant upstream (RFC 7009) through the most thorough token at hand.
+
+    A failure is answered only where the client itself was refused: another client secret may do better.
+    """
     at_hand = {TokenKind.REFRESH: refresh_token, TokenKind.ACCESS: access_token}
-    return with_quirks(provider.quirks, _revocation_flow(provider.revocation, client, at_hand))
+    return with_quirks(provider.quirks, _revocation_flow(provider, provider.revocation, client, at_hand))
 
 
 def _token_flow(provider: Provider, request: HttpRequest, grant: GrantType) -> Flow[TokenGrant | Failure]:
@@ -197,8 +202,11 @@ def _site(call: SitesCall, item: Json) -> Site | None:
 
 
 def _revocation_flow(
-    revocation: Revocation | None, client: ClientCredentials, at_hand: Mapping[TokenKind, str | None]
-) -> Flow[Upstream]:
+    provider: Provider,
+    revocation: Revocation | None,
+    client: ClientCredentials,
+    at_hand: Mapping[TokenKind, str | None],
+) -> Flow[Upstream | Failure]:
     kinds = revocation.tokens if revocation else ()
     kind = next((kind for kind in kinds if at_hand[kind]), None)
     token = at_hand[kind] if kind else None
@@ -207,6 +215,9 @@ def _revocation_flow(
     response = yield revocation_request(revocation.endpoint, client, token=token, hint=kind)
     if response.ok:
         return Upstream.CONFIRMED
+    failure = token_failure(response, GrantType.REFRESH, provider.failures, provider.error_pointer)
+    if failure.code == FailureCode.CLIENT_REFUSED:
+        return failure
     # RFC 7009 section 2.2.1
     unsupported = response.status == 400 and error_code(response) == "unsupported_token_type"
     return Upstream.UNSUPPORTED if unsupported else Upstream.UNCONFIRMED

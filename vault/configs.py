@@ -216,6 +216,17 @@ async def hold(tx: AsyncSession, config_id: str, until: datetime, reason: str) -
     )
 
 
+async def may_try(tx: AsyncSession, config: ProviderConfig, until: datetime) -> bool:
+    """Whether to call as this app. Of those who waited for the end of a hold one goes first, the others until then.
+
+    Nothing is written where nothing was held, as on almost every refresh.
+    """
+    if config.held_until is None:
+        return True
+    same = (col(ProviderConfig.id) == config.id, col(ProviderConfig.held_until) == config.held_until)
+    return bool((await tx.exec(update(ProviderConfig).where(*same).values(held_until=until))).rowcount)
+
+
 async def clear_hold(tx: AsyncSession, config_id: str) -> None:
     """The app works again. It writes nothing if the config was not held, as on almost every refresh."""
     held = (col(ProviderConfig.id) == config_id, col(ProviderConfig.held_until).is_not(None))
@@ -268,6 +279,8 @@ async def _replace_secret(tx: AsyncSession, config: ProviderConfig, secret: Clie
     await _retire(tx, config.id, now)
     tx.add(secret)
     config.secret_version = secret.version
+    # What the provider refused was the secret before.
+    config.held_until, config.held_reason = None, ""
 
 
 async def _retire(tx: AsyncSession, config_id: str, now: datetime) -> None:

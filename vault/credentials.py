@@ -88,12 +88,8 @@ async def candidate(tx: AsyncSession, life_id: str, session_id: str) -> Credenti
 
 
 async def held(tx: AsyncSession, life_id: str) -> Sequence[Credential]:
-    """What a deletion has to tell the provider of: the current credential or, without one, what attempts brought."""
-    served = await current(tx, life_id)
-    if served is not None:
-        return [served]
-    query = select(Credential).where(Credential.life_id == life_id, Credential.role == CANDIDATE)
-    return (await tx.exec(query)).all()
+    """What a deletion has to tell the provider of: the current credential, and what attempts brought."""
+    return (await tx.exec(select(Credential).where(Credential.life_id == life_id))).all()
 
 
 def new_candidate(

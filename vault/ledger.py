@@ -82,6 +82,18 @@ async def release(tx: AsyncSession, attempt: TokenAttempt, now: datetime, code: 
     )
 
 
+async def supersede(tx: AsyncSession, life_id: str, now: datetime) -> None:
+    """A consent replaced the credential: what was sent of the one before is nobody's question any more."""
+    await tx.exec(
+        update(TokenAttempt)
+        .where(
+            col(TokenAttempt.life_id) == life_id, col(TokenAttempt.kind) == REFRESH, col(TokenAttempt.outcome).is_(None)
+        )
+        .values(outcome=SUPERSEDED, answered_at=now)
+        .execution_options(synchronize_session=False)
+    )
+
+
 async def resolve_all(tx: AsyncSession, life_id: str, fingerprint: str, outcome: str, now: datetime) -> None:
     """Only the provider's own answer concludes: it settles every send of the same refresh token."""
     await tx.exec(

@@ -1,5 +1,6 @@
 """Rows of installations and connections: finding, making, and changing them by compare-and-set."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -110,14 +111,38 @@ async def siblings(tx: AsyncSession, life: Life) -> list[Life]:
     return list((await tx.exec(query)).all())
 
 
+async def ask_for_probe(tx: AsyncSession, life: Life, grant_id: str, now: datetime) -> Sequence[Life]:
+    """Mark the other active lives of a grant: whether their credentials still work is to be asked. Answers them."""
+    if not grant_id:
+        return []
+    theirs = (
+        col(Life.grant_id) == grant_id,
+        col(Life.id) != life.id,
+        col(Life.status) == Status.ACTIVE,
+        col(Life.deleted_at).is_(None),
+    )
+    await tx.exec(update(Life).where(*theirs).values(probe_at=now).execution_options(synchronize_session=False))
+    return (await tx.exec(select(Life).where(*theirs).order_by(col(Life.id)))).all()
+
+
+async def ask_account_for_probe(tx: AsyncSession, life: Life, account_id: str, now: datetime) -> None:
+    """The same for every active life of an account at the app of `life`, itself included."""
+    theirs = (
+        col(Life.provider_config_id) == life.provider_config_id,
+        col(Life.account_id) == account_id,
+        col(Life.status) == Status.ACTIVE,
+        col(Life.deleted_at).is_(None),
+    )
+    await tx.exec(update(Life).where(*theirs).values(probe_at=now).execution_options(synchronize_session=False))
+
+
 async def of_account(tx: AsyncSession, life: Life, account_id: str) -> list[Life]:
-    """Other living rows of that account at the same app; none where the account cannot be told."""
+    """The living rows of that account at the app of `life`, itself included; none where the account cannot be told."""
     if not account_id:
         return []
     query = select(Life).where(
         Life.provider_config_id == life.provider_config_id,
         Life.account_id == account_id,
-        Life.id != life.id,
         col(Life.deleted_at).is_(None),
     )
     return list((await tx.exec(query)).all())

@@ -151,9 +151,16 @@ async def choose(tx: AsyncSession, session_id: str, site_id: str, now: datetime)
     )
 
 
-async def await_verification(tx: AsyncSession, session: AuthSession, deadline: datetime) -> bool:
+async def await_verification(tx: AsyncSession, session: AuthSession, deadline: datetime, account_id: str) -> bool:
     """The consent stands; the builder's backend has to say whose it is."""
-    return await _update(tx, session.id, session.state, state=AttemptState.PENDING_VERIFICATION, deadline_at=deadline)
+    return await _update(
+        tx,
+        session.id,
+        session.state,
+        state=AttemptState.PENDING_VERIFICATION,
+        deadline_at=deadline,
+        account_id=account_id,
+    )
 
 
 async def verify(tx: AsyncSession, session_id: str, now: datetime) -> bool:

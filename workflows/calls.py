@@ -6,11 +6,21 @@ from typing import TypeVar
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from activities.life import LifeActivities
-    from activities.messages import AttemptOrder, AttemptResult, LifeIds, RefreshOrder, RefreshResult, RevokeResult
+    from activities.messages import (
+        AttemptOrder,
+        AttemptResult,
+        LifeIds,
+        ProbeOrder,
+        ProbeReport,
+        RefreshOrder,
+        RefreshResult,
+        RevokeResult,
+    )
+    from domain.identity import workflow_id
     from domain.life import Loaded
     from workflows import queues
 
@@ -64,6 +74,17 @@ async def attempt(order: AttemptOrder, *, closing: bool) -> AttemptResult | None
     )
 
 
+async def probe(order: ProbeOrder) -> ProbeReport | None:
+    """Ask the provider whether the credential works; behind everything that changes something."""
+    return await _result(
+        workflow.execute_activity_method(
+            LifeActivities.probe,
+            order,
+            **_provider_call(order.life, queues.BEHIND, f"probe generation {order.generation}"),
+        )
+    )
+
+
 async def revoke(life: LifeIds) -> RevokeResult | None:
     """Tell the provider, then destroy the secret."""
     return await _result(
@@ -73,6 +94,16 @@ async def revoke(life: LifeIds) -> RevokeResult | None:
             **_provider_call(life, queues.SOON, "revoke upstream and destroy the secret"),
         )
     )
+
+
+async def wake(siblings: list[LifeIds]) -> None:
+    """Let other lives read their rows now. One that does not run is started by the sweep, so no answer is needed."""
+    for life in siblings:
+        id_ = workflow_id(life.workspace_id, life.kind, life.provider_id, life.life_id)
+        try:
+            await workflow.get_external_workflow_handle(id_).signal("wake")
+        except FailureError:
+            continue
 
 
 def _provider_call(life: LifeIds, urgency: int, summary: str) -> workflow.ActivityConfig:

@@ -12,6 +12,7 @@ SAYS = {
     Step.ATTEMPT: "finish a consent",
     Step.REFRESH: "refresh",
     Step.CLOSE_ATTEMPT: "close an unfinished consent",
+    Step.PROBE: "ask the provider whether the credential works",
     Step.END: "end",
     Step.WAIT: "wait for a message",
 }

@@ -1,6 +1,6 @@
 """The one workflow: the life of an installation or a connection.
 
-It waits. What a fact means is decided in `domain.life`, what comes next in `domain.wakeup`, what is done in
+It waits. What a fact means is decided in `domain.transitions`, what comes next in `domain.wakeup`, what is done in
 `activities`. Changing the order or kind of commands breaks living runs: guard it with `workflow.patched` and add a
 history to `tests/histories/`.
 """
@@ -12,24 +12,11 @@ from datetime import datetime, timedelta
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.messages import AttemptOrder, AttemptResult, Ending, RefreshOrder, RefreshResult, RevokeResult
-    from domain.life import (
-        AttemptMoved,
-        AttemptStumbled,
-        Credentialed,
-        Fact,
-        Held,
-        LifeState,
-        Refused,
-        RevocationStumbled,
-        Revoked,
-        Status,
-        Stumbled,
-        apply,
-    )
-    from domain.schedule import FIRST_BACKOFF
+    from activities.messages import AttemptOrder, ProbeOrder, RefreshOrder
+    from domain.life import Fact, LifeState, Status
+    from domain.transitions import apply
     from domain.wakeup import Step, Wakeup, is_open, next_wakeup, not_before
-    from workflows import calls
+    from workflows import calls, learning
     from workflows.attributes import STATUS
     from workflows.details import details, timer_summary
     from workflows.messages import EnsureFresh, Freshness, LifeStart, LifeView, SessionRef, Settlement
@@ -183,6 +170,8 @@ class ConnectionLife:
                 await self._refresh()
             case Step.ATTEMPT | Step.CLOSE_ATTEMPT:
                 await self._attempt(wakeup)
+            case Step.PROBE:
+                await self._probe()
             case Step.REVOKE:
                 await self._revoke()
             case _:
@@ -200,67 +189,30 @@ class ConnectionLife:
         self.refreshes += 1
         order = RefreshOrder(self.life, self.state.generation, workflow.random().random())
         result = await calls.refresh(order, forced=self.state.refresh_wanted)
-        if result is None:
-            self._learn(Stumbled("no_worker_result", jitter=order.jitter))
-        else:
-            self._learn_refresh(result, order.jitter)
-
-    def _learn_refresh(self, result: RefreshResult, jitter: float) -> None:
-        match result.ending:
-            case Ending.CREDENTIALED if result.credential:
-                self._learn(Credentialed(result.credential, jitter))
-            case Ending.REFUSED:
-                self._learn(Refused(result.code))
-            case Ending.HELD if result.not_before:
-                self._learn(Held(result.not_before, result.code))
-            case Ending.STUMBLED | Ending.WAITING:
-                counted = result.ending is Ending.STUMBLED
-                self._learn(Stumbled(result.code, result.not_before, counted=counted, jitter=jitter))
-            case _:
-                # The pause is for rows that stay at odds; a newer generation found by the reading clears it.
-                pause = workflow.now() + FIRST_BACKOFF
-                self.state = replace(self.state, reload=True, refresh_wanted=False, retry_at=pause)
+        self._learn(learning.of_refresh(result, workflow.now(), order.jitter))
+        await calls.wake(result.siblings if result else [])
 
     async def _attempt(self, wakeup: Wakeup) -> None:
         order = AttemptOrder(self.life, wakeup.session_id, workflow.random().random())
         result = await calls.attempt(order, closing=wakeup.step is Step.CLOSE_ATTEMPT)
-        if result is None:
-            self._learn(AttemptStumbled(order.session_id, order.jitter))
-        else:
-            self._learn_attempt(order.session_id, result, order.jitter)
+        self._learn(*learning.of_attempt(order.session_id, result, order.jitter))
+        await calls.wake(result.siblings if result else [])
 
-    def _learn_attempt(self, session_id: str, result: AttemptResult, jitter: float) -> None:
-        if result.credential is not None:
-            self._learn(Credentialed(result.credential, jitter))
-        if result.ending is Ending.STUMBLED:
-            self._learn(AttemptStumbled(session_id, jitter))
-        elif result.ending is Ending.RELOAD:
-            self.state = replace(self.state, reload=True)
-        else:
-            self._learn(AttemptMoved(session_id, result.state, result.deadline))
+    async def _probe(self) -> None:
+        order = ProbeOrder(self.life, self.state.generation, self.state.probe_failures, workflow.random().random())
+        report = await calls.probe(order)
+        self._learn(learning.of_probe(order, report, workflow.now()))
 
     async def _revoke(self) -> None:
         jitter = workflow.random().random()
-        result = await calls.revoke(self.life)
-        if result is None:
-            self._learn(RevocationStumbled(jitter))
-        else:
-            self._learn_revocation(result, jitter)
+        self._learn(learning.of_revocation(await calls.revoke(self.life), jitter))
 
-    def _learn_revocation(self, result: RevokeResult, jitter: float) -> None:
-        match result.ending:
-            case Ending.DONE:
-                self._learn(Revoked())
-            case Ending.RELOAD:
-                self.state = replace(self.state, deleting=False, reload=True)
-            case _:
-                self._learn(RevocationStumbled(jitter))
-
-    def _learn(self, fact: Fact) -> None:
-        self.state = apply(self.state, fact, workflow.now())
-        if self.state.status != self.shown_status:
-            self.shown_status = self.state.status
-            workflow.upsert_search_attributes([STATUS.value_set(self.state.status)])
+    def _learn(self, *facts: Fact) -> None:
+        for fact in facts:
+            self.state = apply(self.state, fact, workflow.now())
+            if self.state.status != self.shown_status:
+                self.shown_status = self.state.status
+                workflow.upsert_search_attributes([STATUS.value_set(self.state.status)])
 
     def _run_is_long(self) -> bool:
         return self.refreshes >= self.refreshes_allowed or workflow.info().is_continue_as_new_suggested()

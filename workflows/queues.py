@@ -12,6 +12,7 @@ MAX_FAIRNESS_KEY = 64
 NOW = 1
 SOON = 2
 SCHEDULED = 3
+BEHIND = 4
 
 
 def provider_queue(provider_id: str) -> str:

@@ -23,8 +23,8 @@ from domain.life import (
     Revoked,
     Status,
     Stumbled,
-    apply,
 )
+from domain.transitions import apply
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -200,7 +200,6 @@ def test_sites_that_are_refused_are_the_moments_failure(
         (204, None, Upstream.CONFIRMED),
         (400, {"error": "unsupported_token_type"}, Upstream.UNSUPPORTED),
         (400, {"error": "invalid_request"}, Upstream.UNCONFIRMED),
-        (401, {"error": "invalid_client"}, Upstream.UNCONFIRMED),
         (404, None, Upstream.UNCONFIRMED),
         (503, {"error": "unsupported_token_type"}, Upstream.UNCONFIRMED),
     ],
@@ -213,6 +212,14 @@ def test_a_revocation_says_what_the_provider_made_of_it(
     assert outcome is upstream
     assert fields(asked[0])["token"] == "rt"
     assert fields(asked[0])["token_type_hint"] == "refresh_token"
+
+
+def test_a_revocation_by_a_refused_client_says_so_for_another_secret_may_do(
+    make: Make, step: Step, answer: Answer
+) -> None:
+    flow = revocation_flow(make(REVOCATION), CLIENT, refresh_token="rt", access_token="at")
+    failure, _ = step(flow, answer({"error": "invalid_client"}, 401))
+    assert (failure.kind, failure.code) == (FailureKind.OPERATOR, "client_refused")
 
 
 def test_a_revocation_sends_the_token_that_is_taken_and_at_hand(make: Make, step: Step, answer: Answer) -> None:

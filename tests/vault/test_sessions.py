@@ -143,7 +143,7 @@ async def test_a_choice_is_made_once_and_in_time(back: AuthSession, do: Any, of:
 async def test_a_verification_comes_in_time_or_not_at_all(back: AuthSession, do: Any, of: Any, clock: Any) -> None:
     assert not await do(sessions.verify, back.id, clock.now)
     deadline = clock.now + timedelta(minutes=30)
-    assert await do(sessions.await_verification, back, deadline)
+    assert await do(sessions.await_verification, back, deadline, "account-1")
     assert not await do(sessions.verify, back.id, deadline)
     assert await do(sessions.verify, back.id, clock.now)
     assert (await of(back)).verified_at == clock.now

@@ -18,7 +18,17 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
-from activities.messages import AttemptOrder, AttemptResult, Ending, LifeIds, RefreshOrder, RefreshResult, RevokeResult
+from activities.messages import (
+    AttemptOrder,
+    AttemptResult,
+    Ending,
+    LifeIds,
+    ProbeOrder,
+    ProbeReport,
+    RefreshOrder,
+    RefreshResult,
+    RevokeResult,
+)
 from domain.credential import CredentialRef
 from domain.identity import workflow_id
 from domain.life import Attempt, AttemptState, Loaded, Status
@@ -53,6 +63,7 @@ class Script:
     attempts: deque[AttemptResult] = field(default_factory=deque)
     closings: deque[AttemptResult] = field(default_factory=deque)
     revocations: deque[RevokeResult] = field(default_factory=deque)
+    probes: deque[ProbeReport] = field(default_factory=deque)
     calls: list[Call] = field(default_factory=list)
     gates: dict[str, asyncio.Event] = field(default_factory=dict)
 
@@ -111,6 +122,12 @@ class StandIns:
     async def close_attempt(self, order: AttemptOrder) -> AttemptResult:
         script, at = await self._enter(order.life, order)
         return script.closings.popleft() if script.closings else AttemptResult(Ending.MOVED, AttemptState.FAILED, at)
+
+    @activity.defn
+    async def probe(self, order: ProbeOrder) -> ProbeReport:
+        script, _ = await self._enter(order.life, order)
+        script.row = replace(script.row, probe_at=None)
+        return script.probes.popleft() if script.probes else ProbeReport(Ending.DONE)
 
     @activity.defn
     async def revoke(self, life: LifeIds) -> RevokeResult:
@@ -207,7 +224,7 @@ async def engine() -> AsyncIterator[WorkflowEnvironment]:
 @pytest.fixture(scope="module")
 async def stand_ins(engine: WorkflowEnvironment, strict: SandboxedWorkflowRunner) -> AsyncIterator[StandIns]:
     acts = StandIns()
-    at_providers = [acts.refresh, acts.advance_attempt, acts.close_attempt, acts.revoke]
+    at_providers = [acts.refresh, acts.advance_attempt, acts.close_attempt, acts.probe, acts.revoke]
     lives = Worker(
         engine.client, task_queue=LIFE_QUEUE, workflows=WORKFLOWS, activities=[acts.load], workflow_runner=strict
     )
