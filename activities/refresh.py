@@ -26,6 +26,7 @@ from vault.tables import Credential, Life, ProviderConfig, TokenAttempt
 
 IN_DOUBT = "in_doubt"
 ROTATION_LOST = "rotation_lost"
+TOKEN_UNCHANGED = "token_unchanged"
 # A refresh token that stays in force may be sent as often as one likes.
 NO_ROTATION = timedelta(days=36_500)
 GRANT_EXPIRED = "grant_expired"
@@ -150,12 +151,20 @@ async def _probe(deps: Deps, subject: Subject) -> ProbeResult:
 async def _ask(deps: Deps, subject: Subject, intent: Intent) -> TokenGrant | Failure:
     """Send the refresh token, within what the lease leaves."""
     refresh_token = subject.secrets.refresh or ""
-    return await as_the_app(
+    answer = await as_the_app(
         deps,
         subject.clients,
         lambda client: refresh_flow(subject.provider, client, refresh_token=refresh_token),
         intent.attempt.lease_until - COMMIT,
     )
+    unchanged = isinstance(answer, TokenGrant) and _is_unchanged(answer, subject.secrets)
+    return Failure(FailureKind.MOMENT, TOKEN_UNCHANGED) if unchanged else answer
+
+
+def _is_unchanged(grant: TokenGrant, before: credentials.Secrets) -> bool:
+    """The token we have, with no word on how long it lives: it does not live longer for having been sent again."""
+    same_refresh = grant.refresh_token in (None, before.refresh)
+    return grant.access_token == before.access and same_refresh and not grant.lifetime_stated
 
 
 async def _commit(

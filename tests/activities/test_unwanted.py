@@ -1,0 +1,117 @@
+"""A consent that is refused: the living credential stands, and upstream only what is nobody's is revoked."""
+
+from typing import Any
+
+import pytest
+
+from activities.messages import Ending, LifeIds
+from activities.revoke import revoke
+from domain.life import AttemptState, Kind, Status
+
+# What a provider's answer means does not depend on the database.
+ON_ONE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+REVOKE = "plain.revoke"
+
+
+async def active(stage: Any, user: str = "ann", person: str = "admin") -> Any:
+    life = await stage.life(Kind.CONNECTION, "plain", user_id=user)
+    return await stage.connect(life, person)
+
+
+async def test_a_consent_of_another_account_is_revoked_upstream_where_nobody_uses_it(stage: Any) -> None:
+    life = await active(stage)
+    before = await stage.secrets(life)
+    session = await stage.come_back(life, "member")
+    assert (await stage.advance(life, session)).code == "account_mismatch"
+    assert await stage.asked(REVOKE) == 1
+    assert await stage.candidates(session) == []
+    assert [grant["alive"] for grant in await stage.ask("GET", "grants")].count(True) == 1
+    assert await stage.secrets(life) == before
+    assert await stage.valid("refresh", before.refresh)
+
+
+async def test_a_consent_of_an_account_that_another_life_uses_is_kept_and_that_life_looks(stage: Any) -> None:
+    life, other = await active(stage), await active(stage, "bob", "member")
+    session = await stage.come_back(life, "member")
+    assert (await stage.advance(life, session)).code == "account_mismatch"
+    assert await stage.asked(REVOKE) == 0
+    assert await stage.candidates(session) == []
+    assert (await stage.row(other)).probe_at == stage.clock.now
+    assert await stage.valid("refresh", (await stage.secrets(other)).refresh)
+
+
+async def test_a_consent_with_fewer_scopes_than_the_life_holds_is_refused_and_its_own_grant_kept(stage: Any) -> None:
+    life = await stage.life(Kind.CONNECTION, "plain", user_id="ann")
+    await stage.advance(life, await stage.come_back(life, scopes=["read", "write"]))
+    before = await stage.secrets(life)
+    session = await stage.come_back(life, scopes=["read"])
+    async with stage.deps.db.transaction() as tx:
+        asked = await tx.get(type(session), session.id)
+        asked.scopes = ["read", "write"]  # the provider granted less than was asked
+
+    result = await stage.advance(life, await stage.session(session.id))
+
+    row = await stage.session(session.id)
+    assert (result.code, row.reason, row.expected) == ("scopes_missing", "scopes_missing", "write")
+    assert await stage.asked(REVOKE) == 0
+    assert await stage.secrets(life) == before
+    assert (await stage.row(life)).probe_at == stage.clock.now, "a later consent may have changed the grant"
+
+
+async def test_a_consent_that_asks_for_less_may_grant_less(stage: Any) -> None:
+    life = await stage.life(Kind.CONNECTION, "plain", user_id="ann")
+    await stage.advance(life, await stage.come_back(life, scopes=["read", "write"]))
+    result = await stage.advance(life, await stage.come_back(life, scopes=["read"]))
+    assert (result.state, result.credential.scopes) == (AttemptState.COMPLETED, ["read"])
+
+
+async def test_more_scopes_are_taken_on_while_the_life_is_active(stage: Any) -> None:
+    life = await stage.life(Kind.CONNECTION, "plain", user_id="ann")
+    await stage.advance(life, await stage.come_back(life, scopes=["read"]))
+    result = await stage.advance(life, await stage.come_back(life, scopes=["read", "write"]))
+    row = await stage.row(life)
+    assert (row.id, row.status, row.granted_scopes) == (life.id, Status.ACTIVE, ["read", "write"])
+    assert result.credential.generation == row.generation
+
+
+@ON_ONE
+async def test_a_consent_nobody_confirmed_is_revoked_when_its_time_is_over(stage: Any) -> None:
+    life = await stage.life(Kind.CONNECTION, "plain", user_id="ann")
+    session = await stage.come_back(life, needs_verification=True)
+    stage.clock.now = (await stage.advance(life, session)).deadline
+    assert (await stage.close(life, session)).code == "expired"
+    assert await stage.asked(REVOKE) == 1
+    assert not (await stage.grant())["alive"]
+
+
+@ON_ONE
+async def test_a_consent_whose_account_nobody_knows_is_not_revoked(stage: Any) -> None:
+    life = await stage.life(Kind.CONNECTION, "plain", user_id="ann")
+    await stage.fault("plain.whoami", "status", status=401)
+    session = await stage.come_back(life)
+    assert (await stage.advance(life, session)).code == "probe_refused"
+    assert await stage.asked(REVOKE) == 0
+    assert await stage.candidates(session) == []
+
+
+@ON_ONE
+async def test_a_provider_that_stumbles_does_not_keep_the_attempt_open(stage: Any) -> None:
+    life = await active(stage)
+    await stage.fault(REVOKE, "status", status=503)
+    session = await stage.come_back(life, "member")
+    result = await stage.advance(life, session)
+    assert (result.ending, result.code) == (Ending.MOVED, "account_mismatch")
+    assert (await stage.session(session.id)).state == AttemptState.FAILED
+
+
+@ON_ONE
+async def test_a_deletion_tells_of_what_an_open_attempt_brought_as_well(stage: Any) -> None:
+    """The current credential is one account's, what waits for its confirmation another's."""
+    life = await active(stage)
+    session = await stage.come_back(life, "admin", needs_verification=True)
+    await stage.advance(life, session)
+    await stage.entomb(life)
+    ids = LifeIds(life.workspace_id, life.kind, life.provider_id, life.id, life.tenant_id, life.user_id)
+    assert (await revoke(stage.deps, ids)).upstream == "confirmed"
+    assert await stage.asked(REVOKE) == 2
+    assert [grant["alive"] for grant in await stage.ask("GET", "grants")].count(True) == 0
