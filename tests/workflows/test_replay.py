@@ -32,6 +32,8 @@ KINDS = {
     "in_doubt",
     "installation_with_a_choice",
     "refreshes",
+    "tells_its_siblings",
+    "told_by_a_sibling",
 }
 
 

@@ -164,3 +164,20 @@ async def test_an_attempt_that_failed_on_a_life_that_never_was(world: Any) -> No
     assert (await world.outcome(opened))["reason"] == "no_site"
     await (await world.handle(row.id)).result()
     await keep(world, row.id, "failed_attempt")
+
+
+async def test_a_withdrawn_grant_that_two_tenants_share(world: Any) -> None:
+    """One life hears it from the token endpoint and tells the other, which probes, refreshes, and hears it too."""
+    config_id = await world.configure("plain", "tenant")
+    lives = []
+    for tenant in ("acme", "beta"):
+        opened = await world.open("/oauth/installs", config_id, "plain", tenant_id=tenant)
+        await world.consent(opened, "member")
+        lives.append((await world.outcome(opened))["installation_id"])
+    first, second = lives
+    for grant in await world.admin("GET", "grants"):
+        await world.admin("POST", f"grants/{grant['id']}/revoke")
+    await fresh(world, second)
+    await reaches(world, first, lambda v: v.status == "needs_reauth")
+    await keep(world, second, "tells_its_siblings")
+    await keep(world, first, "told_by_a_sibling")
