@@ -1,6 +1,7 @@
 """The one driver of provider conversations: it sends what a flow yields, bounded in time and size."""
 
 import asyncio
+import zlib
 from datetime import timedelta
 from typing import TypeVar
 
@@ -12,6 +13,7 @@ from domain.oauth.failures import Failure, FailureCode, FailureKind
 T = TypeVar("T")
 
 MAX_BODY = 1024 * 1024
+"""Bytes of a body, before and after decoding."""
 # Errors that come before the first byte leaves: the provider cannot have acted on the request.
 CONNECT_SECONDS = 5
 # Shorter than servers keep an idle connection: one that is closed as we send would leave the attempt in doubt.
@@ -35,7 +37,8 @@ class ProviderHttp:
         limits = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=IDLE_SECONDS)
         # The whole conversation is bounded in `drive`; connecting is bounded apart, for then nothing was sent.
         timeout = httpx.Timeout(None, connect=CONNECT_SECONDS, pool=CONNECT_SECONDS)
-        headers = {"user-agent": "authpipe"}
+        # The client would decode a chunk whole before anybody could count: a few kilobytes may become gigabytes.
+        headers = {"user-agent": "authpipe", "accept-encoding": "identity"}
         return cls(httpx.AsyncClient(follow_redirects=False, limits=limits, headers=headers, timeout=timeout))
 
     async def close(self) -> None:
@@ -81,8 +84,21 @@ class ProviderHttp:
 
 async def _bounded(response: httpx.Response) -> bytes:
     body = bytearray()
-    async for chunk in response.aiter_bytes():
+    async for chunk in response.aiter_raw():
         body += chunk
         if len(body) > MAX_BODY:
             raise _TooLarge
-    return bytes(body)
+    encoding = response.headers.get("content-encoding", "").strip().lower()
+    return _inflated(bytes(body)) if encoding in ("gzip", "x-gzip", "deflate") else bytes(body)
+
+
+def _inflated(body: bytes) -> bytes:
+    """What a server compressed unasked, since a rotated token may be in it; what is not compressed stays as it is."""
+    decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)  # finds out by itself whether it is gzip or zlib
+    try:
+        inflated = decoder.decompress(body, MAX_BODY + 1)
+    except zlib.error:
+        return body
+    if len(inflated) > MAX_BODY:
+        raise _TooLarge
+    return inflated if decoder.eof else body

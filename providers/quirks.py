@@ -44,5 +44,7 @@ def _refusal_as_400(response: HttpResponse) -> HttpResponse:
         fields = read_object(response.body)
     except DocumentError:
         return response
-    refused = fields.get("ok") is False or ("error" in fields and "access_token" not in fields)
+    # What holds a token is no refusal, whatever else it says: a rotated one stands nowhere else.
+    tokens = "access_token" in fields or "refresh_token" in fields
+    refused = not tokens and (fields.get("ok") is False or "error" in fields)
     return replace(response, status=400) if refused else response

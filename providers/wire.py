@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
 from domain.oauth.answer import DEFAULT_LIFETIME
-from domain.oauth.failures import Endpoint, FailureCode, FailureKind, GrantType
+from domain.oauth.failures import PASSING, Endpoint, FailureCode, FailureKind, GrantType
 from domain.oauth.token import BodyFormat, ClientAuth
 from providers.model import Pkce, TokenKind
 from providers.quirks import REGISTRY
@@ -25,6 +25,8 @@ _OWN_TOKEN_PARAMS = frozenset(
     {"grant_type", "code", "redirect_uri", "code_verifier", "refresh_token", "client_id", "client_secret"}
 )
 _OWN_HEADERS = frozenset({"authorization", "content-type", "content-length", "host"})
+# Said of a connection, by no answer.
+_NO_ANSWER = (FailureCode.UNREACHABLE, FailureCode.NO_ANSWER, FailureCode.ANSWER_TOO_LARGE)
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749 section 3.3
 
 
@@ -149,8 +151,9 @@ class FailureTable(_Strict):
     code: Lax[FailureCode]
     endpoint: Lax[Endpoint] = Endpoint.TOKEN
     grant: Lax[GrantType] | None = None
-    status: Annotated[int, Field(ge=300, le=599)] | None = None
+    status: Annotated[int, Field(ge=200, le=599)] | None = None
     error: Annotated[str, Field(pattern=r"^[a-z0-9_.-]{1,64}$")] | None = None
+    empty_body: bool = False
     source: str = ""
 
 
@@ -227,8 +230,32 @@ def contradictions(file: ProviderFile) -> Iterator[tuple[str, str]]:
     if file.issuer_required and file.issuer is None:
         yield "issuer_required", "needs `issuer` to compare with"
     for at, rule in enumerate(file.failures):
-        if rule.status is None and rule.error is None:
-            yield f"failures[{at}]", "needs a status or an error, or it would read every answer alike"
+        reason = _no_rule(rule)
+        if reason:
+            yield f"failures[{at}]", reason
+
+
+def _no_rule(rule: FailureTable) -> str | None:
+    """Why a rule of failures is refused, if it is: a rule that is too wide costs somebody a connection that lives."""
+    if rule.code in _NO_ANSWER or rule.code.kind is not rule.kind:
+        return f"{rule.code.value!r} is no code of the {rule.kind.value}'s failures that an answer can have"
+    if rule.endpoint is not Endpoint.TOKEN and (rule.kind is FailureKind.USER or rule.grant):
+        return "kind 'user' and `grant` are of the token endpoint: a product API never says that a grant is dead"
+    if rule.empty_body and (rule.error is not None or rule.status is None):
+        return "empty_body needs a status, and has no error"
+    if rule.error is None:
+        return _too_wide(rule)
+    return None
+
+
+def _too_wide(rule: FailureTable) -> str | None:
+    if rule.status is None:
+        return "needs a status or an error, or it would read every answer alike"
+    if rule.status < 300:
+        return "needs an error: any other answer of 2xx may be a garbled success"
+    if rule.kind is FailureKind.USER and (rule.status in PASSING or rule.status < 400):
+        return "needs an error: such an answer may come from an overloaded server or from one in between"
+    return None
 
 
 def _scope_problems(file: ProviderFile) -> Iterator[tuple[str, str]]:

@@ -62,6 +62,8 @@ class TokenGrant:
     account_id: str | None = None
     unknown_fields: tuple[str, ...] = ()
     """Names only: how one learns that a provider changed."""
+    lifetime_stated: bool = True
+    """False: the answer had no sensible `expires_in`, and the provider's declared one stands in its place."""
 
     def reference(
         self, generation: int, sent_at: datetime, *, refreshable: bool, asked: list[str] | None
@@ -75,7 +77,7 @@ class TokenGrant:
 def read_token_answer(
     response: HttpResponse, grant: GrantType, rules: AnswerRules | None = None
 ) -> TokenGrant | Failure:
-    """The grant in a 2xx answer, or whose failure it is."""
+    """The grant in a 2xx answer, or whose failure it is. What holds a token is never read as a refusal."""
     rules = rules or AnswerRules()
     if not response.ok:
         return token_failure(response, grant, rules.failures, rules.error_pointer)
@@ -83,6 +85,8 @@ def read_token_answer(
         fields = read_object(response.body)
     except DocumentError:
         return unreadable(response)
+    if not _holds_token(fields):
+        return token_failure(response, grant, rules.failures, rules.error_pointer)
     if not _is_bearer(fields.get("token_type")):
         return Failure(FailureKind.MOMENT, FailureCode.TOKEN_TYPE_UNKNOWN, status=response.status, in_doubt=True)
     return _grant(fields, rules) or unreadable(response)
@@ -92,15 +96,20 @@ def _grant(fields: Mapping[str, Json], rules: AnswerRules) -> TokenGrant | None:
     access, refresh = fields.get("access_token"), fields.get("refresh_token") or None
     if not _is_token(access) or not (refresh is None or _is_token(refresh)):
         return None
-    pointer = rules.account_pointer
+    pointer, stated = rules.account_pointer, _lifetime(fields.get("expires_in"))
     return TokenGrant(
         access_token=str(access),
         refresh_token=None if refresh is None else str(refresh),
-        expires_in=_lifetime(fields.get("expires_in"), rules.lifetime),
+        expires_in=rules.lifetime if stated is None else stated,
         scopes=_scopes(fields.get("scope"), rules.separator),
         account_id=None if pointer is None else identifier(resolve(dict(fields), pointer)),
         unknown_fields=_unknown(fields),
+        lifetime_stated=stated is not None,
     )
+
+
+def _holds_token(fields: Mapping[str, Json]) -> bool:
+    return any(fields.get(name) not in (None, "") for name in ("access_token", "refresh_token"))
 
 
 def _is_token(value: Json) -> bool:
@@ -111,12 +120,13 @@ def _is_bearer(value: Json) -> bool:
     return value is None or (isinstance(value, str) and value.lower() == "bearer")
 
 
-def _lifetime(value: Json, declared: int | None) -> int | None:
+def _lifetime(value: Json) -> int | None:
+    """`expires_in` in seconds, `None` where it makes no sense."""
     try:
         seconds = 0 if isinstance(value, bool) else int(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
-        return declared
-    return seconds if 0 < seconds <= LONGEST_LIFETIME else declared
+        return None
+    return seconds if 0 < seconds <= LONGEST_LIFETIME else None
 
 
 def _scopes(value: Json, separator: str) -> tuple[str, ...] | None:

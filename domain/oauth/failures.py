@@ -1,12 +1,12 @@
 """The one table that tells the user's, the operator's and the moment's failures apart (law 4).
 
 Decided from the status and the `error` code of RFC 6749 section 5.2, never from message text: providers reword
-their messages, and an unknown answer must never cost somebody a connection.
+their messages, and an unknown answer must never cost somebody a connection. `docs/failures.md` explains the codes.
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
@@ -31,7 +31,7 @@ class FailureKind(StrEnum):
 
 
 class FailureCode(StrEnum):
-    """Every stable code a call to a provider can end with."""
+    """Every stable code a call to a provider can end with, each of one kind."""
 
     GRANT_REVOKED = "grant_revoked"
     """The refresh token is dead: revoked, expired, replaced, or never valid."""
@@ -61,6 +61,20 @@ class FailureCode(StrEnum):
     """Sent, and no answer came back."""
     ANSWER_TOO_LARGE = "answer_too_large"
     """The body was longer than the driver reads."""
+
+    @property
+    def kind(self) -> FailureKind:
+        return _KINDS.get(self, FailureKind.MOMENT)
+
+
+_KINDS: Mapping[FailureCode, FailureKind] = {
+    FailureCode.GRANT_REVOKED: FailureKind.USER,
+    FailureCode.GRANT_EXPIRED: FailureKind.USER,
+    FailureCode.CODE_REFUSED: FailureKind.USER,
+    FailureCode.CLIENT_REFUSED: FailureKind.OPERATOR,
+    FailureCode.CLIENT_NOT_ALLOWED: FailureKind.OPERATOR,
+    FailureCode.REQUEST_REFUSED: FailureKind.OPERATOR,
+}
 
 
 THE_APPS_OWN = (FailureCode.CLIENT_REFUSED, FailureCode.CLIENT_NOT_ALLOWED)
@@ -110,7 +124,9 @@ class Failure:
 class FailureRule:
     """A provider's refinement of the table; `None` matches anything. The first rule that matches decides.
 
-    Without a status it leaves 429 and 5xx alone: an overloaded provider may answer with any code.
+    Without a status it leaves 429 and 5xx alone: an overloaded provider may answer with any code. A 2xx is read by an
+    error code only: anything else there may be a rotation whose answer was garbled. Raises ValueError for a user's
+    failure of a product API.
     """
 
     kind: FailureKind
@@ -119,36 +135,97 @@ class FailureRule:
     grant: GrantType | None = None
     status: int | None = None
     error: str | None = None
+    empty_body: bool = False
+    """Matches only an answer without a body."""
 
-    def matches(self, endpoint: Endpoint, grant: GrantType | None, status: int, error: str | None) -> bool:
+    def __post_init__(self) -> None:
+        if self.kind is FailureKind.USER and self.endpoint is not Endpoint.TOKEN:
+            raise ValueError("A product API never says that a grant is dead.")
+
+    def matches(self, endpoint: Endpoint, grant: GrantType | None, response: HttpResponse, error: str | None) -> bool:
         return (
             self.endpoint is endpoint
             and self.grant in (None, grant)
-            and (self.status == status or (self.status is None and not _is_passing(status)))
-            and self.error in (None, error)
+            and (response.status not in PASSING if self.status is None else response.status == self.status)
+            and self._fits_body(response, error)
         )
 
+    def _fits_body(self, response: HttpResponse, error: str | None) -> bool:
+        if self.error is not None:
+            return error == self.error
+        return not response.ok and (not self.empty_body or not response.body.strip())
 
-_USER, _OPERATOR, _MOMENT = FailureKind.USER, FailureKind.OPERATOR, FailureKind.MOMENT
 
-_BY_ERROR: Mapping[str, tuple[FailureKind, FailureCode]] = {
-    "invalid_grant": (_USER, FailureCode.GRANT_REVOKED),
-    "invalid_client": (_OPERATOR, FailureCode.CLIENT_REFUSED),
-    "unauthorized_client": (_OPERATOR, FailureCode.CLIENT_NOT_ALLOWED),
-    "unsupported_grant_type": (_OPERATOR, FailureCode.REQUEST_REFUSED),
-    "invalid_scope": (_OPERATOR, FailureCode.REQUEST_REFUSED),
-    "invalid_request": (_OPERATOR, FailureCode.REQUEST_REFUSED),
-    "temporarily_unavailable": (_MOMENT, FailureCode.SERVER_ERROR),
-    "server_error": (_MOMENT, FailureCode.SERVER_ERROR),
-}
+ANY_CODE = "*"
+_ANY, _OK, _429, _5XX = range(1000), range(200, 300), range(429, 430), range(500, 1000)
+PASSING = (*_429, *_5XX)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the table, where no rule of the provider's decides; `error` `None`: whatever it says, if anything."""
+
+    code: FailureCode
+    source: str
+    """Where it is written down; a section of an RFC."""
+    error: str | None = None
+    statuses: range = _ANY
+    grant: GrantType | None = None
+    in_doubt: bool = False
+
+    def matches(self, status: int, error: str | None, grant: GrantType | None) -> bool:
+        said = error is not None if self.error == ANY_CODE else self.error in (None, error)
+        return said and status in self.statuses and self.grant in (None, grant)
+
+
+_OVERLOADED = (
+    Row(FailureCode.RATE_LIMITED, "RFC 6585 section 4", statuses=_429),
+    Row(FailureCode.SERVER_ERROR, "RFC 9110 section 15.6", statuses=_5XX, in_doubt=True),
+)
+
+TOKEN_TABLE = (
+    *_OVERLOADED,
+    Row(FailureCode.CODE_REFUSED, "RFC 6749 section 5.2", "invalid_grant", grant=GrantType.CODE),
+    Row(FailureCode.GRANT_REVOKED, "RFC 6749 section 5.2", "invalid_grant"),
+    Row(FailureCode.CLIENT_REFUSED, "RFC 6749 section 5.2", "invalid_client"),
+    Row(FailureCode.CLIENT_NOT_ALLOWED, "RFC 6749 section 5.2", "unauthorized_client"),
+    Row(FailureCode.REQUEST_REFUSED, "RFC 6749 section 5.2", "unsupported_grant_type"),
+    Row(FailureCode.REQUEST_REFUSED, "RFC 6749 section 5.2", "invalid_scope"),
+    Row(FailureCode.REQUEST_REFUSED, "RFC 6749 section 5.2", "invalid_request"),
+    # Meant for redirects, which cannot carry a 5xx; token endpoints send them too.
+    Row(FailureCode.SERVER_ERROR, "RFC 6749 section 4.1.2.1", "temporarily_unavailable", in_doubt=True),
+    Row(FailureCode.SERVER_ERROR, "RFC 6749 section 4.1.2.1", "server_error", in_doubt=True),
+    # Success with a code nobody knows: the refresh token may have been rotated.
+    Row(FailureCode.UNKNOWN_ERROR, "RFC 9110 section 15.3", ANY_CODE, statuses=_OK, in_doubt=True),
+    Row(FailureCode.UNKNOWN_ERROR, "RFC 6749 section 8.5", ANY_CODE),
+    Row(FailureCode.UNREADABLE_ANSWER, "RFC 9110 section 15.3", statuses=_OK, in_doubt=True),
+    # Other than by a code of its own, a 3xx or 4xx says that the request was not carried out.
+    Row(FailureCode.UNREADABLE_ANSWER, "RFC 9110 section 15"),
+)
+
+API_TABLE = (
+    *_OVERLOADED,
+    # About the access token or the resource at most, never about the grant.
+    Row(FailureCode.API_REFUSED, "RFC 6750 section 3.1"),
+)
+
+
+def row_for(table: Sequence[Row], status: int, error: str | None, grant: GrantType | None = None) -> Row:
+    """The first row that matches; the last one of each table matches everything."""
+    return next(row for row in table if row.matches(status, error, grant))
 
 
 def token_failure(
     response: HttpResponse, grant: GrantType, rules: Sequence[FailureRule] = (), error_pointer: str = "/error"
 ) -> Failure:
-    """Reads a refusal of the token endpoint (RFC 6749 section 5.2); `error_pointer` finds the code in the body."""
+    """Reads a refusal of the token endpoint (RFC 6749 section 5.2), or a 2xx that holds no token.
+
+    `error_pointer` finds the code in the body.
+    """
     error = error_code(response, error_pointer)
-    return _refined(response, error, rules, Endpoint.TOKEN, grant) or _by_table(response, error, grant)
+    refined = _refined(response, error, rules, Endpoint.TOKEN, grant)
+    row = row_for(TOKEN_TABLE, response.status, error, grant)
+    return refined or _failure(response, error, row.code.kind, row.code, in_doubt=row.in_doubt)
 
 
 def api_failure(
@@ -156,12 +233,15 @@ def api_failure(
 ) -> Failure:
     """Reads a refusal of an identity or sites call: always the moment's, unless the provider's data says more."""
     error = error_code(response, error_pointer)
-    return _refined(response, error, rules, endpoint, None) or _by_status(response, error, FailureCode.API_REFUSED)
+    refined = _refined(response, error, rules, endpoint, None)
+    row = row_for(API_TABLE, response.status, error)
+    return refined or _failure(response, error, row.code.kind, row.code, in_doubt=row.in_doubt)
 
 
 def unreadable(response: HttpResponse) -> Failure:
     """The failure for a body we cannot use. After 2xx it is in doubt: the provider did act."""
-    return _failure(response, None, _MOMENT, FailureCode.UNREADABLE_ANSWER, in_doubt=response.ok)
+    code = FailureCode.UNREADABLE_ANSWER
+    return _failure(response, None, code.kind, code, in_doubt=response.ok)
 
 
 def error_code(response: HttpResponse, pointer: str = "/error") -> str | None:
@@ -202,35 +282,14 @@ def _refined(
     grant: GrantType | None,
 ) -> Failure | None:
     for rule in rules:
-        if rule.matches(endpoint, grant, response.status, error):
-            in_doubt = rule.kind is _MOMENT and response.status >= 500
+        if rule.matches(endpoint, grant, response, error):
+            in_doubt = rule.kind is FailureKind.MOMENT and (response.ok or response.status in _5XX)
             return _failure(response, error, rule.kind, rule.code, in_doubt=in_doubt)
     return None
-
-
-def _by_table(response: HttpResponse, error: str | None, grant: GrantType) -> Failure:
-    if error is None or _is_passing(response.status):
-        return _by_status(response, error, FailureCode.UNREADABLE_ANSWER)
-    kind, code = _BY_ERROR.get(error, (_MOMENT, FailureCode.UNKNOWN_ERROR))
-    if code is FailureCode.GRANT_REVOKED and grant is GrantType.CODE:
-        code = FailureCode.CODE_REFUSED
-    return _failure(response, error, kind, code, in_doubt=code is FailureCode.SERVER_ERROR)
-
-
-def _is_passing(status: int) -> bool:
-    return status == 429 or status >= 500
-
-
-def _by_status(response: HttpResponse, error: str | None, otherwise: FailureCode) -> Failure:
-    if response.status == 429:
-        return _failure(response, error, _MOMENT, FailureCode.RATE_LIMITED)
-    if response.status >= 500:
-        return _failure(response, error, _MOMENT, FailureCode.SERVER_ERROR, in_doubt=True)
-    return _failure(response, error, _MOMENT, otherwise)
 
 
 def _failure(
     response: HttpResponse, error: str | None, kind: FailureKind, code: str, *, in_doubt: bool = False
 ) -> Failure:
-    wait = retry_after(response) if kind is _MOMENT else None
-    return replace(Failure(kind, code, error, response.status), retry_after=wait, in_doubt=in_doubt)
+    wait = retry_after(response) if kind is FailureKind.MOMENT else None
+    return Failure(kind, code, error, response.status, retry_after=wait, in_doubt=in_doubt)

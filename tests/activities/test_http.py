@@ -1,13 +1,15 @@
 """The driver tells apart whether a provider can have acted on a request."""
 
 import asyncio
+import gzip
+import tracemalloc
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
 
 from activities import http
-from activities.http import ProviderHttp
+from activities.http import MAX_BODY, ProviderHttp
 from domain.http import Flow, HttpRequest, HttpResponse
 from domain.oauth.failures import Failure, FailureCode, FailureKind
 
@@ -76,3 +78,78 @@ async def test_an_endless_answer_is_cut(provider: ProviderHttp) -> None:
         port = server.sockets[0].getsockname()[1]
         answer = await provider.drive(get(f"http://127.0.0.1:{port}/"), SOON * 20)
     assert answer == Failure(FailureKind.MOMENT, FailureCode.ANSWER_TOO_LARGE, in_doubt=True)
+
+
+async def said(provider: ProviderHttp, body: bytes, encoding: str) -> tuple[HttpResponse | Failure, bytes]:
+    """What the driver makes of one answer, and the head of the request it sent."""
+    heads = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nContent-Encoding: {encoding}\r\n\r\n"
+        writer.write(head.encode() + body)
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        found = await provider.drive(get(f"http://127.0.0.1:{port}/"), SOON * 20)
+    return found, heads[0]
+
+
+async def test_no_compression_is_asked_for(provider: ProviderHttp) -> None:
+    _, head = await said(provider, b"", "identity")
+    assert b"accept-encoding: identity\r\n" in head.lower()
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "GZIP", "deflate"])
+async def test_what_is_compressed_all_the_same_is_read(provider: ProviderHttp, encoding: str) -> None:
+    answer, _ = await said(provider, gzip.compress(b"words" * 100), encoding)
+    assert isinstance(answer, HttpResponse)
+    assert answer.body == b"words" * 100
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding"),
+    [
+        (b"plain", "gzip"),
+        (gzip.compress(b"words" * 100)[:-1], "gzip"),
+        (gzip.compress(b"words"), "br"),
+        (gzip.compress(gzip.compress(b"words")), "gzip, gzip"),
+        (b"", "gzip"),
+    ],
+)
+async def test_what_cannot_be_inflated_is_handed_on_as_it_came(
+    provider: ProviderHttp, body: bytes, encoding: str
+) -> None:
+    answer, _ = await said(provider, body, encoding)
+    assert isinstance(answer, HttpResponse)
+    assert answer.body == body
+
+
+@pytest.mark.parametrize(("times", "encoding"), [(1, "gzip"), (2, "gzip"), (2, "gzip, gzip")])
+async def test_a_compressed_bomb_takes_no_more_memory_than_a_plain_answer(
+    provider: ProviderHttp, times: int, encoding: str
+) -> None:
+    bomb = b" " * 64 * MAX_BODY
+    for _ in range(times):
+        bomb = gzip.compress(bomb)
+    tracemalloc.start()
+    try:
+        await said(provider, bomb, encoding)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 * MAX_BODY
+
+
+async def test_a_body_of_the_full_measure_is_read_whole(provider: ProviderHttp) -> None:
+    whole = b"x" * MAX_BODY
+    for body, encoding in ((whole, "identity"), (gzip.compress(whole), "gzip")):
+        answer, _ = await said(provider, body, encoding)
+        assert isinstance(answer, HttpResponse)
+        assert answer.body == whole
+    for body, encoding in ((whole + b"x", "identity"), (gzip.compress(whole + b"x"), "gzip")):
+        answer, _ = await said(provider, body, encoding)
+        assert answer == Failure(FailureKind.MOMENT, FailureCode.ANSWER_TOO_LARGE, in_doubt=True)

@@ -1,3 +1,4 @@
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -5,6 +6,7 @@ import pytest
 
 from domain.oauth.failures import Endpoint, FailureCode, FailureKind, FailureRule, GrantType
 from domain.oauth.token import BodyFormat, ClientAuth, TokenEndpoint
+from providers.catalog import BUILT_IN
 from providers.loading import ProviderFileError, load_provider
 from providers.model import Pkce, Provider, Revocation, Scope, SetupInstructions, TokenKind
 
@@ -74,13 +76,18 @@ body_format = "json"
 params = { p = "q" }
 headers = { "X-R" = "r" }
 [[failures]]
-endpoint = "identity"
 grant = "refresh"
-status = 404
+status = 200
 error = "gone"
 kind = "user"
 code = "grant_expired"
 source = "somewhere"
+[[failures]]
+endpoint = "identity"
+status = 403
+empty_body = true
+kind = "moment"
+code = "rate_limited"
 [setup_instructions]
 title = "T"
 steps = ["one"]
@@ -134,10 +141,17 @@ docs_url = "https://docs.acme.example"
         FailureRule(
             FailureKind.USER,
             FailureCode.GRANT_EXPIRED,
-            Endpoint.IDENTITY,
+            Endpoint.TOKEN,
             GrantType.REFRESH,
-            404,
+            200,
             "gone",
+        ),
+        FailureRule(
+            FailureKind.MOMENT,
+            FailureCode.RATE_LIMITED,
+            Endpoint.IDENTITY,
+            status=403,
+            empty_body=True,
         ),
     )
     face = provider.face
@@ -169,9 +183,9 @@ FAULTS = [
     ('[[failures]]\nkind = "user"\ncode = "oops"\nstatus = 400', "failures[0].code", "grant_revoked"),
     ('[[failures]]\nkind = "nobody"\ncode = "x"\nstatus = 400', "failures[0].kind", "'user'"),
     (
-        '[[failures]]\nkind = "user"\ncode = "grant_revoked"\nstatus = 200',
+        '[[failures]]\nkind = "user"\ncode = "grant_revoked"\nstatus = 199',
         "failures[0].status",
-        "greater than or equal to 300",
+        "greater than or equal to 200",
     ),
     (
         '[[failures]]\nkind = "user"\ncode = "grant_revoked"\nerror = "A sentence."',
@@ -223,6 +237,59 @@ FAULTS = [
     ("[identity", "", "is not TOML"),
     ("= 1", "", "is not TOML"),
 ]
+
+
+USER_RULE = '[[failures]]\nkind = "user"\ncode = "grant_revoked"\n'
+MOMENT_RULE = '[[failures]]\nkind = "moment"\ncode = "rate_limited"\n'
+TOO_WIDE = [
+    (USER_RULE + 'endpoint = "identity"\nstatus = 401', "never says that a grant is dead"),
+    (USER_RULE + 'endpoint = "sites"\nstatus = 403\nerror = "gone"', "never says that a grant is dead"),
+    (MOMENT_RULE + 'endpoint = "sites"\nstatus = 403\ngrant = "refresh"', "of the token endpoint"),
+    (USER_RULE + 'grant = "refresh"', "needs a status or an error"),
+    (USER_RULE + "empty_body = true", "empty_body needs a status"),
+    (USER_RULE + 'empty_body = true\nstatus = 400\nerror = "gone"', "has no error"),
+    (USER_RULE + "status = 200", "garbled success"),
+    (USER_RULE + "status = 204\nempty_body = true", "garbled success"),
+    (MOMENT_RULE + "status = 200", "garbled success"),
+    (USER_RULE + "status = 302", "one in between"),
+    (USER_RULE + "status = 429", "overloaded"),
+    (USER_RULE + "status = 503\nempty_body = true", "overloaded"),
+    ('[[failures]]\nstatus = 400\nkind = "user"\ncode = "client_refused"', "no code of the user's failures"),
+    ('[[failures]]\nstatus = 400\nkind = "operator"\ncode = "grant_revoked"', "no code of the operator's failures"),
+    ('[[failures]]\nstatus = 400\nkind = "moment"\ncode = "unreachable"', "no code of the moment's failures"),
+]
+
+
+@pytest.mark.parametrize(("rule", "reason"), TOO_WIDE)
+def test_a_rule_of_failures_that_could_cost_a_living_grant_is_refused(
+    provider_file: Write, rule: str, reason: str
+) -> None:
+    with pytest.raises(ProviderFileError) as refused:
+        load_provider(provider_file(rule))
+    assert refused.value.key == "failures[0]"
+    assert reason in refused.value.reason
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        USER_RULE + "status = 400",
+        USER_RULE + "status = 403\nempty_body = true",
+        USER_RULE + 'status = 200\nerror = "bad_refresh_token"',
+        USER_RULE + 'status = 500\nerror = "bad_refresh_token"',
+        USER_RULE + 'error = "bad_refresh_token"',
+        MOMENT_RULE + "status = 503",
+        MOMENT_RULE + 'endpoint = "sites"\nstatus = 403',
+    ],
+)
+def test_a_rule_of_failures_that_is_narrow_enough_is_taken(provider_file: Write, rule: str) -> None:
+    assert len(load_provider(provider_file(rule)).failures) == 1
+
+
+@pytest.mark.parametrize("path", sorted(BUILT_IN.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_rule_of_a_built_in_file_says_where_it_is_known_from(path: Path) -> None:
+    rules = tomllib.loads(path.read_text(encoding="utf-8")).get("failures", [])
+    assert all(rule.get("source", "").strip() for rule in rules)
 
 
 @pytest.mark.parametrize(("more", "key", "reason"), FAULTS)

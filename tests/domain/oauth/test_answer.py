@@ -49,7 +49,6 @@ def test_the_tokens_are_not_in_repr() -> None:
         b'{"access_token":"at","expires_in":3600',
         b'{"access_token":"at","access_token":"other"}',
         b'{"access_token":"at","x":{"y":1,"y":2}}',
-        b'{"access_token":"at","expires_in":NaN}',
         b'{"access_token":"\xff"}',
         b"{}",
         b'{"access_token":""}',
@@ -59,9 +58,10 @@ def test_the_tokens_are_not_in_repr() -> None:
         b'{"access_token":"\\ud800"}',
         b'{"access_token":"at","refresh_token":7}',
         b'{"access_token":"at","refresh_token":"r\\u0000"}',
-        b'{"error":"invalid_grant"}',
+        b'{"access_token":7,"error":"invalid_grant"}',
+        b'{"refresh_token":"rt","error":"invalid_grant"}',
+        '{"access_token":"at"}'.encode("utf-16"),
         b"[" * 100_000,
-        b'{"access_token":"at","expires_in":' + b"9" * 10_000 + b"}",
     ],
 )
 def test_an_answer_that_cannot_be_used_leaves_the_outcome_in_doubt(body: bytes) -> None:
@@ -110,9 +110,37 @@ def test_a_senseless_life_falls_back_to_the_declared_one(expires_in: object, sec
     assert granted(answer(expires_in=expires_in), AnswerRules(lifetime=900)).expires_in == seconds
 
 
-def test_an_infinite_life_falls_back_to_the_declared_one() -> None:
-    body = b'{"access_token":"at","expires_in":1e999}'
-    assert granted(HttpResponse(200, body=body)).expires_in == 3600
+@pytest.mark.parametrize("number", ["1e999", "NaN", "Infinity", "-Infinity", "9" * 10_000, "-" + "9" * 300])
+def test_a_number_that_is_none_costs_no_token(number: str) -> None:
+    body = f'{{"access_token":"at","refresh_token":"rt","expires_in":{number}}}'
+    grant = granted(HttpResponse(200, body=body.encode()))
+    assert (grant.refresh_token, grant.expires_in, grant.lifetime_stated) == ("rt", 3600, False)
+
+
+@pytest.mark.parametrize(
+    ("expires_in", "stated"), [(10, True), ("10", True), (0, False), (-1, False), (None, False), (True, False)]
+)
+def test_a_grant_tells_whether_its_life_was_stated(expires_in: object, stated: bool) -> None:
+    assert granted(answer(expires_in=expires_in)).lifetime_stated is stated
+    assert granted(answer(expires_in=expires_in), AnswerRules(lifetime=None)).lifetime_stated is stated
+
+
+@pytest.mark.parametrize("beside", [{"error": "invalid_grant"}, {"ok": False, "error": "invalid_auth"}])
+def test_a_success_with_a_token_is_never_read_as_a_refusal(beside: dict[str, object]) -> None:
+    rules = AnswerRules(failures=(FailureRule(FailureKind.USER, "grant_revoked", status=200, error="invalid_auth"),))
+    assert granted(answer(**beside), rules).access_token == "at"
+
+
+@pytest.mark.parametrize("token", [{}, {"access_token": None}, {"access_token": "", "refresh_token": None}])
+def test_an_error_inside_a_success_without_a_token_is_read_by_the_table(token: dict[str, object]) -> None:
+    body = json.dumps({"error": "invalid_grant", **token}).encode()
+    failure = failed(HttpResponse(200, body=body))
+    assert (failure.kind, failure.code, failure.in_doubt) == (FailureKind.USER, "grant_revoked", False)
+
+
+def test_an_error_inside_a_success_that_nobody_knows_leaves_the_outcome_in_doubt() -> None:
+    failure = failed(HttpResponse(200, body=b'{"ok":false,"error":"bad_refresh_token"}'))
+    assert (failure.kind, failure.code, failure.in_doubt) == (FailureKind.MOMENT, "unknown_error", True)
 
 
 def test_only_a_declaration_makes_a_token_live_for_ever() -> None:
