@@ -163,7 +163,7 @@ async def aborting(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
-BOMB = gzip.compress(b" " * 64 * MAX_BODY)
+BOMB = gzip.compress(b" " * 64 * MAX_BODY, mtime=0)
 MORE = b"canary" * (MAX_BODY // 4)
 CUT = tokens()[:-30]
 IN_DOUBT, NOT_HANDLED, NOT_SENT = None, "not_handled", "not_sent"
@@ -209,9 +209,11 @@ BODY = {
     "huge": Bad(answer(MORE), "answer_too_large"),
     "endless": Bad(endless, "answer_too_large"),
     "a compressed bomb": Bad(answer(BOMB, headers=["Content-Encoding: gzip"]), "answer_too_large"),
-    "a bomb in a bomb": Bad(answer(gzip.compress(BOMB), headers=["Content-Encoding: gzip, gzip"]), "unreadable_answer"),
+    "a bomb in a bomb": Bad(
+        answer(gzip.compress(BOMB, mtime=0), headers=["Content-Encoding: gzip, gzip"]), "unreadable_answer"
+    ),
     "compressed and cut off": Bad(
-        answer(gzip.compress(tokens())[:-20], headers=["Content-Encoding: gzip"]), "unreadable_answer"
+        answer(gzip.compress(tokens(), mtime=0)[:-20], headers=["Content-Encoding: gzip"]), "unreadable_answer"
     ),
     "an encoding nobody asked for": Bad(answer(tokens()[::-1], headers=["Content-Encoding: br"]), "unreadable_answer"),
     "dripping": Bad(dripping, "no_answer", within=0.3),
@@ -265,7 +267,7 @@ ODD = {
         b"HTTP/1.1 100 Continue\r\n\r\n" * 3 + b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + answer(tokens()),
         DECLARED,
     ),
-    "compressed unasked": (answer(gzip.compress(tokens()), headers=["Content-Encoding: gzip"]), DECLARED),
+    "compressed unasked": (answer(gzip.compress(tokens(), mtime=0), headers=["Content-Encoding: gzip"]), DECLARED),
     "deflated unasked": (answer(zlib.compress(tokens()), headers=["Content-Encoding: deflate"]), DECLARED),
     "said to be compressed": (answer(tokens(), headers=["Content-Encoding: gzip"]), DECLARED),
     "odd cookies": (
