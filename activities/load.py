@@ -5,7 +5,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from activities.deps import Deps
 from activities.messages import LifeIds
 from domain.life import Loaded, Status
-from vault import credentials, sessions
+from vault import credentials, ledger, sessions
 from vault.lives import get_life
 from vault.tables import Life, ProviderConfig
 
@@ -34,6 +34,7 @@ async def _loaded(deps: Deps, tx: AsyncSession, life: Life) -> Loaded:
         held_reason=held.held_reason if held else life.held_reason,
         deleting=life.deleted_at is not None,
         probe_at=life.probe_at,
+        in_doubt_until=await ledger.in_doubt_until(tx, life.id),
     )
 
 

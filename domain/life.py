@@ -101,6 +101,8 @@ class Loaded:
     deleting: bool = False
     jitter: float = 0.0
     probe_at: datetime | None = None
+    in_doubt_until: datetime | None = None
+    """The end of the lease of a refresh whose answer nobody knows: from then on it is to be finished."""
 
 
 @dataclass(frozen=True, slots=True)

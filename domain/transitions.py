@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from domain.credential import CredentialRef
 from domain.life import (
     ENDED,
     Attempt,
@@ -37,7 +38,9 @@ def apply(state: LifeState, fact: Fact, now: datetime) -> LifeState:
             dead = replace(_settled(state), status=Status.NEEDS_REAUTH, reason=reason)
             return replace(dead, refresh_at=None, probe_at=None, probe_failures=0)
         case Held(until=until, reason=reason):
-            return replace(state, held_until=until, held_reason=reason, last_error=reason, refresh_wanted=False)
+            # What was begun is finished after the hold: an earlier send may be in doubt, inside a short window.
+            held = replace(state, held_until=until, held_reason=reason, last_error=reason, refresh_wanted=False)
+            return replace(held, retry_at=max(until, now + FIRST_BACKOFF))
         case Stumbled():
             return _stumbled(state, fact, now)
         case AttemptMoved() | AttemptStumbled():
@@ -88,12 +91,17 @@ def _loaded(state: LifeState, fact: Loaded, now: datetime) -> LifeState:
         reload=False,
         probe_at=fact.probe_at,
     )
-    if fact.credential is None or fact.credential.generation == state.generation:
+    if fact.credential is None:
         return loaded
-    known = replace(loaded, credential=fact.credential, failures=0, retry_at=None, last_error="")
-    return (
-        replace(known, refresh_at=refresh_at(fact.credential, fact.jitter)) if fact.status is Status.ACTIVE else known
-    )
+    if fact.credential.generation != state.generation:
+        loaded = _newly_known(loaded, fact.credential, fact.jitter)
+    # Only the ledger remembers what a workflow that was started anew has forgotten.
+    return replace(loaded, retry_at=loaded.retry_at or fact.in_doubt_until)
+
+
+def _newly_known(state: LifeState, credential: CredentialRef, jitter: float) -> LifeState:
+    known = replace(state, credential=credential, failures=0, retry_at=None, last_error="")
+    return replace(known, refresh_at=refresh_at(credential, jitter)) if state.status is Status.ACTIVE else known
 
 
 def _credentialed(state: LifeState, fact: Credentialed) -> LifeState:

@@ -37,6 +37,17 @@ async def unresolved(tx: AsyncSession, life_id: str, fingerprint: str) -> Sequen
     return (await tx.exec(query)).all()
 
 
+async def in_doubt_until(tx: AsyncSession, life_id: str) -> datetime | None:
+    """The end of the last lease among refreshes whose answer nobody knows; None where all is known."""
+    query = (
+        select(TokenAttempt.lease_until)
+        .where(TokenAttempt.life_id == life_id, TokenAttempt.kind == REFRESH, col(TokenAttempt.outcome).is_(None))
+        .order_by(col(TokenAttempt.lease_until).desc())
+        .limit(1)
+    )
+    return (await tx.exec(query)).first()
+
+
 async def open_attempt(
     tx: AsyncSession,
     life: Life,

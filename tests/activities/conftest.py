@@ -23,13 +23,14 @@ from activities.deps import Deps, Limits
 from activities.http import ProviderHttp
 from activities.messages import AttemptOrder, AttemptResult, LifeIds, RefreshOrder, RefreshResult
 from activities.refresh import refresh
-from domain.life import AttemptState, Kind
+from domain.life import AttemptState, Kind, Status
 from domain.oauth.authorize import code_challenge
+from domain.serving import Reading
 from providers.catalog import Catalog, load_catalog
 from providers.flows import consent_url
 from simulator.app import create_app
 from simulator.settings import SimulatorSettings
-from vault import configs, credentials, deletions, lives, sessions
+from vault import configs, credentials, deletions, lives, reading, sessions
 from vault.configs import NewConfig
 from vault.crypto import Sealer
 from vault.database import Database
@@ -338,13 +339,25 @@ def ids(life: Life) -> LifeIds:
     return LifeIds(life.workspace_id, life.kind, life.provider_id, life.id, life.tenant_id, life.user_id)
 
 
-@pytest.fixture(scope="session")
-def catalog() -> Catalog:
+def as_read(found: reading.Found) -> Reading:
+    """What a read of that row decides on."""
+    status = Status(found.status)
+    times = (found.issued_at, found.expires_at)
+    return Reading(status, *times, found.refreshable, refused_at=found.refused_at, failing=found.last_error)
+
+
+def known_providers() -> Catalog:
+    """The catalog with the simulator's plain server beside it, and every address the simulator's."""
     return load_catalog(EXAMPLES, allow_loopback_http=True, origins={"jira": ORIGIN})
 
 
-@pytest.fixture
-async def stage(db: Database, sealer: Sealer, clock: Any, catalog: Catalog) -> AsyncIterator[Stage]:
+@pytest.fixture(scope="session")
+def catalog() -> Catalog:
+    return known_providers()
+
+
+@asynccontextmanager
+async def staged(db: Database, sealer: Sealer, clock: Any, catalog: Catalog) -> AsyncIterator[Stage]:
     """Jira with its replay window, and a plain server without one; an app registered at both."""
     app = create_app(SimulatorSettings(), lambda: clock.now.timestamp())
     wire = Client(app)
@@ -354,6 +367,13 @@ async def stage(db: Database, sealer: Sealer, clock: Any, catalog: Catalog) -> A
         made[provider_id] = await configs.create(db, sealer, "default", new, clock.now)
     async with wire.open() as client, httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ORIGIN) as admin:
         yield Stage(Deps(db, sealer, catalog, ProviderHttp(client), clock, Limits()), clock, admin, wire, made)
+
+
+@pytest.fixture
+async def stage(db: Database, sealer: Sealer, clock: Any, catalog: Catalog) -> AsyncIterator[Stage]:
+    """What every test of an activity stands on."""
+    async with staged(db, sealer, clock, catalog) as built:
+        yield built
 
 
 @pytest.fixture
