@@ -99,6 +99,7 @@ async def run(settings: Settings) -> None:
         log.info("working", providers=sorted(served))
         await _work(workers, stop)
         sweeping.cancel()
+        await asyncio.gather(sweeping, return_exceptions=True)
 
 
 async def _work(workers: Sequence[Worker], stop: asyncio.Event) -> None:

@@ -53,6 +53,14 @@ class Lives:
         """Make sure the workflow runs, and let it read its row again."""
         await self._signal_with_start(life, ConnectionLife.wake.__name__, [])
 
+    async def start_anew(self, life: Life) -> None:
+        """End the run there is, whatever it is at, and start from the row.
+
+        What it had under way is safe: the ledger keeps a second run from sending what the first one sent.
+        """
+        conflict = WorkflowIDConflictPolicy.TERMINATE_EXISTING
+        await self._signal_with_start(life, ConnectionLife.wake.__name__, [], conflict)
+
     async def returned(self, life: Life, session_id: str) -> None:
         """The browser came back to a session of this life."""
         await self._signal_with_start(life, ConnectionLife.authorization_returned.__name__, [SessionRef(session_id)])
@@ -133,7 +141,13 @@ class Lives:
     def _handle(self, life: Life) -> WorkflowHandle[ConnectionLife, None]:
         return self._client.get_workflow_handle_for(ConnectionLife.run, workflow_of(life))
 
-    async def _signal_with_start(self, life: Life, signal: str, args: list[Any]) -> None:
+    async def _signal_with_start(
+        self,
+        life: Life,
+        signal: str,
+        args: list[Any],
+        conflict: WorkflowIDConflictPolicy = WorkflowIDConflictPolicy.USE_EXISTING,
+    ) -> None:
         ids = ids_of(life)
         try:
             async with self._starts, asyncio.timeout(CALL.total_seconds()):
@@ -144,7 +158,7 @@ class Lives:
                     task_queue=LIFE_QUEUE,
                     start_signal=signal,
                     start_signal_args=args,
-                    id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                    id_conflict_policy=conflict,
                     id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
                     search_attributes=attributes_of(ids, life.status),
                     static_summary=summary(ids),

@@ -68,6 +68,16 @@ def migrate() -> None:
 
 
 @app.command()
+def reconcile(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Compare the vault with what runs, and mend it. Ends with 1 if something is left for a person to do."""
+    from runtime.reconcile_command import reconcile_now
+
+    raise typer.Exit(reconcile_now(load_settings(), as_json=as_json))
+
+
+@app.command()
 def openapi() -> None:
     """Print the OpenAPI document that the API serves."""
     from api.app import openapi_document

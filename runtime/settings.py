@@ -107,6 +107,9 @@ class Settings(BaseSettings):
     verification_minutes: int = Field(
         30, ge=1, le=1440, description="Minutes the builder's backend has to confirm the user of a session."
     )
+    reconcile_starts_per_second: float = Field(
+        50, gt=0, le=10_000, description="Workflows that reconciling starts or wakes in a second, at most."
+    )
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="`console` for people, `json` for machines; `auto` is json in production."
     )

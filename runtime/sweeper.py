@@ -1,46 +1,112 @@
-"""Signals again what no workflow has acknowledged: the guarantee behind the API's signals, which are hints."""
+"""Looks every 20 seconds for what nobody heard and what is overdue: the guarantee behind signals, which are hints."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
+from temporalio.client import Client
 
 from api.lives import Lives
-from domain.errors import Problem
+from domain.errors import Problem, where
+from runtime.pace import Pace
+from runtime.reconcile_daily import ask_for_pass, ensure_schedule
+from vault import reconciling, unheard
 from vault.configs import destroy_retired
 from vault.database import Database
-from vault.unheard import unacknowledged, undeleted
+from vault.paging import Page, Place
+from vault.tables import Life
 
 EVERY = timedelta(seconds=20)
-PATIENCE = timedelta(seconds=10)
+AT_ONCE = 200
 log = structlog.get_logger(__name__)
 
+Found = tuple[Life, Callable[[], Awaitable[None]]]
+Look = Callable[[Place | None], Awaitable[Page[Found]]]
 
-async def sweep_for_ever(db: Database, lives: Lives, clock: Callable[[], datetime]) -> None:
-    """Sweep now and every 20 seconds; what fails is tried again the next time."""
+
+async def sweep_for_ever(sweeper: "Sweeper", client: Client) -> None:
+    """Ask for a full pass, then sweep now and every 20 seconds; what fails is tried again the next time."""
+    asked = False
     while True:
         try:
-            await sweep(db, lives, clock())
-        except (Problem, SQLAlchemyError, OSError) as error:
-            log.warning("the sweep is tried again later", error=type(error).__name__)
+            asked = await _keep_scheduled(client, asked=asked)
+            await sweeper.sweep()
+        except Exception as error:  # noqa: BLE001 - whatever it is: a sweep that ended would end for ever, in silence
+            log.warning("the sweep is tried again later", error=type(error).__name__, where=where(error))
         await asyncio.sleep(EVERY.total_seconds())
 
 
-async def sweep(db: Database, lives: Lives, now: datetime) -> int:
-    """Signal every callback and deletion that went unheard for ten seconds. Signals are idempotent by session id.
+async def _keep_scheduled(client: Client, *, asked: bool) -> bool:
+    """A store without our schedule is new: whatever lived in the one before it has to be started again at once."""
+    made = await ensure_schedule(client)
+    if made or not asked:
+        await ask_for_pass(client)
+    return True
 
-    Client secrets whose grace period is over go with it. Answers how many were signalled.
-    """
-    callbacks = await unacknowledged(db, now - PATIENCE)
-    for life, session_id in callbacks:
-        await lives.returned(life, session_id)
-    deletions = await undeleted(db, now - PATIENCE)
-    for life in deletions:
-        await lives.delete(life)
-    async with db.transaction() as tx:
-        await destroy_retired(tx, now)
-    if callbacks or deletions:
-        log.info("signalled again", callbacks=len(callbacks), deletions=len(deletions))
-    return len(callbacks) + len(deletions)
+
+class Sweeper:
+    """Keeps its place between sweeps: rows that stay overdue must not hide those behind them."""
+
+    def __init__(self, db: Database, lives: Lives, clock: Callable[[], datetime], pace: Pace) -> None:
+        self._db = db
+        self._lives = lives
+        self._clock = clock
+        self._pace = pace
+        self._places: dict[str, Place | None] = {}
+
+    async def sweep(self) -> int:
+        """Wake what is overdue, and signal every callback and deletion that went unheard for ten seconds.
+
+        Signals are idempotent. Client secrets whose grace period is over go with it. Answers how many were signalled.
+        """
+        now = self._clock()
+        async with self._db.transaction() as tx:
+            await destroy_retired(tx, now)
+        counts = {name: await self._next(name, look) for name, look in self._looks(now).items()}
+        if any(counts.values()):
+            log.info("signalled again", **counts)
+        return sum(counts.values())
+
+    def _looks(self, now: datetime) -> dict[str, Look]:
+        before = now - unheard.PATIENCE
+
+        async def callbacks(after: Place | None) -> Page[Found]:
+            page = await unheard.unacknowledged(self._db, before, after, AT_ONCE)
+            return Page([(life, partial(self._lives.returned, life, s)) for life, s in page.rows], page.after)
+
+        async def deletions(after: Place | None) -> Page[Found]:
+            return _to(self._lives.delete, await unheard.undeleted(self._db, before, after, AT_ONCE))
+
+        async def overdue(after: Place | None) -> Page[Found]:
+            return _to(self._lives.wake, await reconciling.overdue(self._db, now, after, AT_ONCE))
+
+        async def probes(after: Place | None) -> Page[Found]:
+            return _to(self._lives.wake, await reconciling.to_probe(self._db, now, after, AT_ONCE))
+
+        return {"callbacks": callbacks, "deletions": deletions, "overdue": overdue, "probes": probes}
+
+    async def _next(self, name: str, look: Look) -> int:
+        page = await look(self._places.get(name))
+        told = await self._tell(page.rows)
+        self._places[name] = page.after
+        return told
+
+    async def _tell(self, found: Sequence[Found]) -> int:
+        """One life that the engine will not take must not keep the others from hearing."""
+        told = 0
+        for life, act in found:
+            await self._pace.turn()
+            try:
+                await act()
+                told += 1
+            except Problem:
+                if not await self._lives.ping():
+                    raise
+                log.warning("a life was not told; it is tried again later", life_id=life.id)
+        return told
+
+
+def _to(act: Callable[[Life], Awaitable[None]], page: Page[Life]) -> Page[Found]:
+    return Page([(life, partial(act, life)) for life in page.rows], page.after)

@@ -1,16 +1,21 @@
-"""A sweep also does away with what nobody may use any more."""
+"""What a sweep does on its own, whatever the engine; what it does with one is in `test_reconcile`."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlmodel import select
 
-from runtime.sweeper import sweep
+from domain.errors import Problem
+from domain.life import Kind, Status
+from runtime import sweeper
+from runtime.pace import Pace
+from runtime.sweeper import Sweeper
 from vault import configs
 from vault.configs import NewConfig
 from vault.crypto import Sealer
 from vault.database import Database
-from vault.tables import ClientSecret
+from vault.tables import ClientSecret, Life
 
 
 @pytest.fixture
@@ -18,17 +23,93 @@ def database_url(sqlite_url: str) -> str:
     return sqlite_url
 
 
+class Woken:
+    """Stands in for the engine: whom it was told to wake, and whom it refuses."""
+
+    def __init__(self, refused: str = "", *, away: bool = False) -> None:
+        self.ids: list[str] = []
+        self._refused = refused
+        self._away = away
+
+    async def wake(self, life: Life) -> None:
+        if life.id == self._refused:
+            raise Problem("temporal_unavailable")
+        self.ids.append(life.id)
+
+    returned = delete = wake
+
+    async def ping(self) -> bool:
+        return not self._away
+
+
+def sweeping(db: Database, engine: Any, clock: Any) -> Sweeper:
+    return Sweeper(db, engine, clock, Pace(10_000))
+
+
+async def overdue(db: Database, clock: Any, count: int) -> list[str]:
+    """Lives that are overdue and stay so, the longest overdue first."""
+    now = clock()
+    rows = [
+        Life(
+            id=f"conn_{n}",
+            workspace_id="default",
+            kind=Kind.CONNECTION,
+            provider_id="sample",
+            provider_config_id="cfg_1",
+            tenant_id="acme",
+            user_id=f"user-{n}",
+            attachment="user",
+            status=Status.ACTIVE,
+            created_at=now,
+            updated_at=now,
+            next_due_at=datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=n),
+        )
+        for n in range(count)
+    ]
+    async with db.transaction() as tx:
+        tx.add_all(rows)
+    return [life.id for life in rows]
+
+
 async def test_client_secrets_are_destroyed_once_their_grace_is_over(db: Database, sealer: Sealer, clock: Any) -> None:
     new = NewConfig("jira", "client", "first", "https://app.example.com/oauth/callback", "user")
     config = await configs.create(db, sealer, "default", new, clock())
     await configs.change(db, sealer, "default", config.id, clock(), client_secret="second")
-    nobody: Any = None  # nothing went unheard
-    assert await sweep(db, nobody, clock()) == 0
+    sweep = sweeping(db, Woken(), clock).sweep  # nothing went unheard
+    assert await sweep() == 0
     assert await kept(db) == [True, True]
-    assert await sweep(db, nobody, clock() + configs.SECRET_GRACE) == 0
+    clock.advance(seconds=configs.SECRET_GRACE.total_seconds())
+    assert await sweep() == 0
     assert await kept(db) == [False, True]
 
 
 async def kept(db: Database) -> list[bool]:
     async with db.reading() as tx:
         return [row.sealed_secret is not None for row in await tx.exec(select(ClientSecret).order_by("version"))]
+
+
+async def test_rows_that_stay_overdue_hide_none_behind_them(
+    db: Database, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeper, "AT_ONCE", 2)
+    ids, engine = await overdue(db, clock, 5), Woken()
+    sweep = sweeping(db, engine, clock).sweep
+    assert [await sweep() for _ in range(4)] == [2, 2, 1, 2]
+    assert engine.ids == [*ids, *ids[:2]]
+
+
+async def test_one_life_that_the_engine_refuses_keeps_no_other_from_being_woken(db: Database, clock: Any) -> None:
+    ids = await overdue(db, clock, 3)
+    engine = Woken(refused=ids[0])
+    assert await sweeping(db, engine, clock).sweep() == 2
+    assert engine.ids == ids[1:]
+
+
+async def test_with_the_engine_away_the_sweep_ends_and_begins_there_again(db: Database, clock: Any) -> None:
+    ids = await overdue(db, clock, 3)
+    engine = Woken(refused=ids[0], away=True)
+    sweep = sweeping(db, engine, clock).sweep
+    for _ in range(2):
+        with pytest.raises(Problem, match="temporal_unavailable"):
+            await sweep()
+    assert engine.ids == []

@@ -162,11 +162,12 @@ async def open_world(client: Client, database_url: str, clock: EngineClock, wrap
     await ensure_workspace(db, "default", clock())
     key = (await create_key(db, "default", "test", "secret", clock()))[1]
     async with AsyncExitStack() as stack:
+        # Closed last: activities that are under way when the workers end use both.
+        stack.push_async_callback(db.close)
+        stack.push_async_callback(http.close)
         for worker in build_workers(client, deps, deps.catalog, sandbox=False):
             await stack.enter_async_context(worker)
         headers = {"authorization": f"Bearer {key}"}
-        stack.push_async_callback(db.close)
-        stack.push_async_callback(http.close)
         yield World(
             client,
             db,

@@ -1,0 +1,117 @@
+"""The full pass inside the engine: its schedule, asking for one now, and what a worker runs."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+
+import structlog
+from temporalio.client import (
+    Client,
+    Schedule,
+    ScheduleActionStartWorkflow,
+    ScheduleAlreadyRunningError,
+    ScheduleIntervalSpec,
+    ScheduleOverlapPolicy,
+    SchedulePolicy,
+    ScheduleSpec,
+)
+from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities.reconcile import Reconciled
+from api.lives import Lives
+from runtime.pace import Pace
+from runtime.reconcile import reconcile
+from runtime.reconcile_report import Report
+from runtime.temporal import register_search_attributes
+from vault.database import Database
+from workflows.attributes import KEYS
+from workflows.queues import LIFE_QUEUE
+from workflows.reconcile import Reconcile
+
+SCHEDULE_ID = "authpipe-reconcile"
+DAILY_ID = "authpipe-reconcile-daily"
+NOW_ID = "authpipe-reconcile-now"
+EVERY = timedelta(days=1)
+SPREAD = timedelta(hours=1)
+SUMMARY = "Compare the vault with what runs"
+
+log = structlog.get_logger(__name__)
+
+
+async def ask_for_pass(client: Client) -> None:
+    """Have a full pass run now. Workers that start together ask for the same one."""
+    await client.start_workflow(
+        Reconcile.run,
+        id=NOW_ID,
+        task_queue=LIFE_QUEUE,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        static_summary=SUMMARY,
+    )
+
+
+async def ensure_schedule(client: Client) -> bool:
+    """Make the daily schedule if it is missing; True if it had to be made.
+
+    A store without it is new, so it gets our search attributes too: without them it refuses every life.
+    """
+    if await _is_there(client):
+        return False
+    await register_search_attributes(client, KEYS)
+    action = ScheduleActionStartWorkflow(Reconcile.run, id=DAILY_ID, task_queue=LIFE_QUEUE, static_summary=SUMMARY)
+    spec = ScheduleSpec(intervals=[ScheduleIntervalSpec(every=EVERY)], jitter=SPREAD)
+    daily = Schedule(action=action, spec=spec, policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP))
+    try:
+        await client.create_schedule(SCHEDULE_ID, daily)
+    except ScheduleAlreadyRunningError:
+        return False
+    return True
+
+
+async def _is_there(client: Client) -> bool:
+    try:
+        await client.get_schedule_handle(SCHEDULE_ID).describe()
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return False
+        raise
+    return True
+
+
+def full_pass(
+    db: Database, lives: Lives, client: Client, clock: Callable[[], datetime], starts_per_second: float
+) -> Callable[[], Awaitable[Reconciled]]:
+    """What the activity runs: one pass, its outcome in the log, its counts in the history."""
+
+    async def run() -> Reconciled:
+        report = await reconcile(db, lives, client, clock, Pace(starts_per_second))
+        _log(report)
+        return counts(report)
+
+    return run
+
+
+def _log(report: Report) -> None:
+    log.info("reconciled", living=report.living, running=report.running)
+    for case, finding in report.seen():
+        say = log.warning if finding.left else log.info
+        say(
+            "reconcile found",
+            case=str(case),
+            found=finding.found,
+            mended=finding.mended,
+            left=finding.left,
+            examples=finding.examples,
+            advice=report.advice(case),
+        )
+
+
+def counts(report: Report) -> Reconciled:
+    """What may stand in a history."""
+    seen = report.seen()
+    return Reconciled(
+        report.living,
+        report.running,
+        found={str(case): finding.found for case, finding in seen},
+        mended={str(case): finding.mended for case, finding in seen},
+        left={str(case): finding.left for case, finding in seen if finding.left},
+    )

@@ -1,0 +1,54 @@
+"""What the engine says is running: by listing, since asking for each life by itself would take far longer.
+
+Listings lag behind by a moment. That a life is missed, or listed after its end, does no harm to who reads them.
+"""
+
+from collections.abc import Iterable
+
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from workflows.life import ConnectionLife
+
+LIVES = 'WorkflowType = "ConnectionLife" AND ExecutionStatus = "Running"'
+# Set by the server on a workflow whose tasks fail again and again; servers before 1.30 do not know the attribute.
+STUCK = f"{LIVES} AND TemporalReportedProblems IS NOT NULL"
+ATTEMPTS_OF_A_STUCK_TASK = 5
+
+
+async def running_lives(client: Client) -> set[str]:
+    """The workflow ids of all lives that run."""
+    return {found.id async for found in client.list_workflows(LIVES)}
+
+
+async def stuck_lives(client: Client, suspected: Iterable[str]) -> set[str]:
+    """Workflow ids of lives whose task fails again and again; if the server keeps no list of them, those among
+    the `suspected`.
+    """
+    try:
+        return {found.id async for found in client.list_workflows(STUCK)}
+    except RPCError as error:
+        if error.status is not RPCStatusCode.INVALID_ARGUMENT:
+            raise
+    return {workflow_id for workflow_id in suspected if await _fails(client, workflow_id)}
+
+
+async def _fails(client: Client, workflow_id: str) -> bool:
+    try:
+        described = await client.get_workflow_handle(workflow_id).describe()
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return False
+        raise
+    return bool(described.raw_description.pending_workflow_task.attempt >= ATTEMPTS_OF_A_STUCK_TASK)
+
+
+async def wake_running(client: Client, workflow_id: str) -> bool:
+    """Let a workflow read its row, without ever starting it. False if it does not run any more."""
+    try:
+        await client.get_workflow_handle(workflow_id).signal(ConnectionLife.wake)
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return False
+        raise
+    return True
