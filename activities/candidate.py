@@ -1,6 +1,7 @@
 """Exchange an authorization code, once: what it brought becomes a sealed candidate as the next thing."""
 
 from dataclasses import dataclass, field
+from functools import partial
 
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -114,7 +115,8 @@ async def _keep(
     secrets: credentials.Secrets,
     grant: TokenGrant,
 ) -> Candidate:
-    sealed = await credentials.seal(deps.sealer, life, ref.generation, secrets)
+    seal = partial(credentials.seal, deps.sealer, life, ref.generation, secrets)
+    sealed = await commit_within(seal, deps.clock, attempt.lease_until)
 
     async def write() -> Candidate:
         async with deps.db.transaction() as tx:

@@ -174,7 +174,9 @@ async def _commit(
     life, attempt = subject.life, intent.attempt
     ref = grant.reference(attempt.generation, sent_at, refreshable=True, asked=subject.credential.scopes)
     secrets = credentials.Secrets(grant.access_token, grant.refresh_token or subject.secrets.refresh)
-    sealed = await credentials.seal(deps.sealer, life, attempt.generation, secrets)
+    # The data key is read from the vault too, which may be away just now.
+    seal = partial(credentials.seal, deps.sealer, life, attempt.generation, secrets)
+    sealed = await commit_within(seal, deps.clock, attempt.lease_until)
 
     async def write() -> RefreshResult:
         async with deps.db.transaction() as tx:

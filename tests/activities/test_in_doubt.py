@@ -2,7 +2,7 @@
 
 import asyncio
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -95,6 +95,38 @@ async def test_the_commit_is_tried_again_while_the_database_is_away(stage: Any) 
     assert (await stage.refresh(life, stage.interposed(None, "away", "away"))).ending is Ending.CREDENTIALED
     assert (await stage.known("refresh", old.refresh))["outcomes"] == {"rotated": 1}
     assert await stage.outcomes(life) == ["succeeded"]
+
+
+@dataclass
+class KeysAway:
+    """The vault's keys cannot be read for the next calls."""
+
+    inner: Any
+    times: int
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    async def seal(self, *about: Any) -> bytes:
+        if self.times:
+            self.times -= 1
+            raise OperationalError("SELECT", {}, ConnectionError())
+        return bytes(await self.inner.seal(*about))
+
+
+async def test_an_answer_is_kept_although_the_keys_cannot_be_read_just_then(stage: Any) -> None:
+    life = await stage.connected(provider="plain")
+    old = await stage.secrets(life)
+    deps = replace(stage.deps, sealer=KeysAway(stage.deps.sealer, times=2))
+    assert (await stage.refresh(life, deps)).ending is Ending.CREDENTIALED
+    assert (await stage.known("refresh", old.refresh))["outcomes"] == {"rotated": 1}
+
+
+async def test_what_a_code_brought_is_kept_although_the_keys_cannot_be_read_just_then(stage: Any) -> None:
+    life = await stage.life(provider="plain")
+    session = await stage.come_back(life)
+    deps = replace(stage.deps, sealer=KeysAway(stage.deps.sealer, times=2))
+    assert (await stage.advance(life, session, deps)).ending is Ending.CREDENTIALED
 
 
 async def test_a_commit_whose_answer_was_lost_is_not_made_twice(stage: Any) -> None:
