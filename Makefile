@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3 python,\
 	$(shell $(name) -c 'import sys; sys.version_info >= (3, 11) and print("$(name)")' 2>/dev/null)))
 
-.PHONY: help install dev demo test red year bench check fix lock clean
+.PHONY: help install dev demo test red crash year bench check fix lock clean
 
 help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -37,6 +37,9 @@ test: $(STAMP) ## run the tests
 
 red: $(STAMP) ## break each law in a copy and require that its tests fail; ONLY=law_05 for one
 	@$(BIN)/python tests/laws/red.py $(ONLY)
+
+crash: $(STAMP) ## kill, stop and cut everything at every crash point (minutes)
+	@$(BIN)/python -m pytest tests/crash
 
 year: $(STAMP) ## ninety simulated days of hourly refreshes (minutes)
 	@$(BIN)/python -m pytest -m slow -k ninety_days tests/end_to_end

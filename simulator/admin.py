@@ -44,6 +44,7 @@ class FaultBody(BaseModel):
     seconds: float = Field(0, ge=0)
     after: bool = False
     grant_type: str | None = None
+    client_id: str | None = None
 
 
 class PersonBody(BaseModel):

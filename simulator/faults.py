@@ -12,7 +12,7 @@ first that matches a call takes it. Kinds:
 * `truncated`: handled, the second half of the body cut off.
 
 `after: true` on `status`, `html` and `delay` handles the call first, so that only its answer is spoilt or
-late. `grant_type` restricts a fault at a token endpoint to that grant type.
+late. `grant_type` restricts a fault at a token endpoint to that grant type, `client_id` to that app.
 
 Under the server of `simulator.serving` a cut connection is really cut: the client sees it close with no
 byte of response. In process, through httpx.ASGITransport, there is no connection to cut, so
@@ -31,7 +31,7 @@ from starlette.types import Receive, Scope, Send
 
 from simulator.errors import RefusalError
 from simulator.model import Fault
-from simulator.wire import FORM, JSON, token_params
+from simulator.wire import FORM, JSON, client_credentials, token_params
 from simulator.world import World, world_of
 
 Kind = Literal[
@@ -117,19 +117,22 @@ class FaultyRoute(SavingRoute):
 
 async def _next_fault(world: World, endpoint: str, request: Request) -> Fault | None:
     candidates = [fault for fault in world.state.faults if fault.endpoint == endpoint]
-    grant_type = await _grant_type(request) if any(f.grant_type for f in candidates) else None
+    chosen = any(fault.grant_type or fault.client_id for fault in candidates)
+    grant_type, client_id = await _who_asks(request) if chosen else (None, None)
     for fault in candidates:
-        if fault.grant_type in {None, grant_type}:
+        if fault.grant_type in {None, grant_type} and fault.client_id in {None, client_id}:
             _take(world, fault)
             return fault
     return None
 
 
-async def _grant_type(request: Request) -> str | None:
+async def _who_asks(request: Request) -> tuple[str | None, str | None]:
+    """Grant type and client id of a token request."""
     try:
-        return (await token_params(request, FORM, JSON)).get("grant_type")
+        params = await token_params(request, FORM, JSON)
+        return params.get("grant_type"), client_credentials(request, params)[0]
     except RefusalError:
-        return None
+        return None, None
 
 
 def _take(world: World, fault: Fault) -> None:

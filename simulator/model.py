@@ -123,6 +123,7 @@ class Fault:
     seconds: float = 0
     after: bool = False
     grant_type: str | None = None
+    client_id: str | None = None
 
 
 @dataclass(slots=True)

@@ -74,7 +74,7 @@ def authenticated_client(world: World, request: Request, params: dict[str, str])
 
     A public client identifies itself by `client_id` and presents no secret.
     """
-    client_id, secret = _client_credentials(request, params)
+    client_id, secret = client_credentials(request, params)
     app = world.state.apps.get(client_id or "")
     if app is None or (app.secret_sha256 is None) != (secret is None):
         return None
@@ -83,7 +83,8 @@ def authenticated_client(world: World, request: Request, params: dict[str, str])
     return app
 
 
-def _client_credentials(request: Request, params: dict[str, str]) -> tuple[str | None, str | None]:
+def client_credentials(request: Request, params: dict[str, str]) -> tuple[str | None, str | None]:
+    """Client id and secret as presented, not checked."""
     scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "basic":
         return params.get("client_id"), params.get("client_secret")

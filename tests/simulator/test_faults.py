@@ -43,6 +43,20 @@ async def test_a_fault_can_be_for_one_grant_type(sim: Any) -> None:
     assert (await sim.refresh(tokens["refresh_token"])).status_code == 503
 
 
+async def test_a_fault_can_be_for_one_app(sim: Any) -> None:
+    token = (await sim.connect())["refresh_token"]
+    await _fault(sim, kind="status", client_id="another")
+    assert (await sim.refresh(token)).status_code == 200
+    await _fault(sim, kind="status", client_id=sim.client_id)
+    assert (await sim.refresh(token)).status_code == 503
+
+
+async def test_an_app_is_known_by_how_it_shows_itself(plain: Any) -> None:
+    token = (await plain.connect())["refresh_token"]
+    await _fault(plain, endpoint="plain.token", kind="status", client_id=plain.client_id)
+    assert (await plain.refresh(token)).status_code == 503
+
+
 async def test_a_connection_dropped_before_leaves_the_token_unused(sim: Any) -> None:
     token = (await sim.connect())["refresh_token"]
     await _fault(sim, kind="drop_before")
