@@ -12,7 +12,7 @@ from activities.candidate import DELETED, Candidate
 from activities.commit import commit_within
 from activities.deps import Deps
 from activities.messages import LifeIds
-from activities.probe import tell_siblings
+from activities.probe import tell
 from activities.projection import credential_columns
 from activities.qualify import Chosen
 from activities.verdict import Failed, Later
@@ -21,7 +21,7 @@ from domain.life import AttemptState, Kind, Status
 from vault import configs, credentials, ledger, sessions
 from vault.events import append_event
 from vault.grants import join_grant
-from vault.lives import LostRace, allot_generation, compare_and_set, lock_life
+from vault.lives import LostRace, active_of, allot_generation, compare_and_set, itself, lock_in_order
 from vault.tables import AuthSession, Life
 
 
@@ -69,25 +69,28 @@ async def accept(
 async def _write(deps: Deps, life: Life, swap: Swap) -> Accepted | Failed | None:
     """None: a refresh committed a later generation meanwhile, so the swap needs a later one still."""
     async with deps.db.transaction() as tx:
-        row = await _locked(tx, life, swap.session)
-        if isinstance(row, Failed):
-            return row
+        found = await _locked(tx, life, swap)
+        if isinstance(found, Failed):
+            return found
+        row, siblings = found
         standing = await credentials.current(tx, life.id)
         if standing is not None and standing.id == swap.candidate.row.id:
             return Accepted(credentials.reference(standing))  # committed before, its answer was lost
         if row.generation > swap.ref.generation:
             return None
-        return Accepted(swap.ref, await _swap(tx, row, swap, deps.clock()))
+        await _swap(tx, row, swap, deps.clock())
+        return Accepted(swap.ref, await tell(tx, siblings, deps.clock()))
 
 
-async def _locked(tx: AsyncSession, life: Life, session: AuthSession) -> Life | Failed:
-    """The row to write to. An exchange commits only while its life, and the installation it belongs to, live.
+async def _locked(tx: AsyncSession, life: Life, swap: Swap) -> tuple[Life, list[Life]] | Failed:
+    """The row to write to, and the others of its account's grant.
 
-    The installation is locked first, as its deletion does.
+    An exchange commits only while its life, and the installation it belongs to, live.
     """
-    bound = life.kind == Kind.CONNECTION and life.installation_id
-    installation = await lock_life(tx, life.installation_id) if bound else None
-    row = await lock_life(tx, life.id)
+    session, bound = swap.session, life.kind == Kind.CONNECTION and life.installation_id
+    theirs = active_of(life.provider_config_id, swap.chosen.account_id)
+    rows = await lock_in_order(tx, itself(life.id), itself(life.installation_id), theirs)
+    installation, row = rows.get(life.installation_id), rows.get(life.id)
     if row is None or row.deleted_at:
         return Failed(DELETED)
     if bound and (installation is None or installation.deleted_at):
@@ -96,10 +99,13 @@ async def _locked(tx: AsyncSession, life: Life, session: AuthSession) -> Life | 
         return Failed("config_deleted")
     fresh = await sessions.get_session(tx, session.id)
     ended = fresh is None or fresh.state == AttemptState.FAILED
-    return Failed("session_ended") if ended else row
+    if ended:
+        return Failed("session_ended")
+    account = swap.chosen.account_id
+    return row, [r for r in rows.values() if r.id != row.id and account and r.account_id == account]
 
 
-async def _swap(tx: AsyncSession, row: Life, swap: Swap, now: datetime) -> list[LifeIds]:
+async def _swap(tx: AsyncSession, row: Life, swap: Swap, now: datetime) -> None:
     session, site = swap.session, swap.chosen.site
     await credentials.promote(tx, swap.candidate.row, swap.ref, swap.sealed)
     await ledger.supersede(tx, row.id, now)
@@ -117,7 +123,6 @@ async def _swap(tx: AsyncSession, row: Life, swap: Swap, now: datetime) -> list[
         site_name=site.name if site else row.site_name,
         site_url=(site.url or "") if site else row.site_url,
         requested_scopes=session.scopes,
-        probe_at=None,
         connected_at=row.connected_at or now,
         **credential_columns(swap.ref, swap.jitter),
     )
@@ -126,7 +131,6 @@ async def _swap(tx: AsyncSession, row: Life, swap: Swap, now: datetime) -> list[
     if row.connected_at is None:
         append_event(tx, row, "created", now, session=session.id)
     append_event(tx, row, "activated", now, old=row.status, new=Status.ACTIVE, session=session.id)
-    return await tell_siblings(tx, row, grant_id, now)
 
 
 async def _already_installed(deps: Deps, life: Life, chosen: Chosen) -> Failed | None:

@@ -9,15 +9,16 @@ from activities.accept import accept
 from activities.candidate import Candidate, exchange
 from activities.deps import Deps
 from activities.messages import AttemptOrder, AttemptResult, Ending
+from activities.probe import tell
 from activities.qualify import Chosen, Several, qualify
 from activities.unwanted import Unwanted
 from activities.verdict import Failed, Later
 from domain.errors import where
 from domain.life import ENDED, AttemptState
-from vault import configs, credentials, sessions
+from vault import credentials, holds, sessions
 from vault.crypto import SealBroken
 from vault.keys import KeyRingError
-from vault.lives import get_life
+from vault.lives import active_of, get_life, itself, lock_in_order
 from vault.tables import AuthSession, Life, ProviderConfig
 
 UNKNOWN_SESSION = "unknown_session"
@@ -109,15 +110,21 @@ async def _end(deps: Deps, rows: Rows, verdict: Failed | Later) -> AttemptResult
             return _again(session, verdict, now)
         verdict = Failed(verdict.code)
     unwanted = await Unwanted.of(deps, rows.life, session, verdict)
+    account_id = unwanted.account_id if unwanted else ""
     async with deps.db.transaction() as tx:
+        # Rows before sessions, as everywhere: two who wait for each other would wait in a circle.
+        locked = await lock_in_order(tx, itself(rows.life.id), active_of(rows.config.id, account_id))
         if not await sessions.finish(tx, session, now, reason=verdict.reason, expected=verdict.expected):
             return AttemptResult(Ending.RELOAD, AttemptState(session.state), sessions.deadline_of(session))
         await credentials.destroy(tx, rows.life.id, session_id=session.id)
         if verdict.hold:
-            await configs.hold(tx, rows.config.id, now + deps.limits.operator_hold, verdict.reason)
+            await holds.hold(tx, rows.config, now + deps.limits.operator_hold, verdict.reason)
+        shared = [row for row in locked.values() if account_id and row.account_id == account_id]
+        told = await tell(tx, shared, now)
     if unwanted is not None:
         await unwanted.disown(deps, rows.config)
-    return AttemptResult(Ending.MOVED, AttemptState.FAILED, now, code=verdict.reason)
+    others = [sibling for sibling in told if sibling.life_id != rows.life.id]
+    return AttemptResult(Ending.MOVED, AttemptState.FAILED, now, code=verdict.reason, siblings=others)
 
 
 def _again(session: AuthSession, verdict: Later, now: datetime) -> AttemptResult:

@@ -9,14 +9,16 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from activities.client import COMMIT, as_the_app, clients_of
 from activities.commit import commit_within
 from activities.deps import Deps
+from activities.unwanted import Unwanted
 from activities.verdict import Failed, Later
 from domain.credential import CredentialRef
+from domain.life import ENDED
 from domain.oauth.answer import TokenGrant
 from domain.oauth.failures import THE_APPS_OWN, Failure, FailureCode, FailureKind
 from domain.oauth.token import ClientCredentials
 from domain.points import Point
 from providers.flows import exchange_flow
-from vault import configs, credentials, ledger, sessions
+from vault import credentials, holds, ledger, sessions
 from vault.crypto import fingerprint
 from vault.lives import lock_life
 from vault.sealing import CODE, VERIFIER, session_owner, visit_owner
@@ -24,6 +26,7 @@ from vault.tables import AuthSession, Credential, Life, ProviderConfig, TokenAtt
 
 EXCHANGE_UNKNOWN = "exchange_unknown"
 DELETED = "deleted"
+SESSION_ENDED = "session_ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +82,12 @@ async def _exchange_once(
     answer = await _ask(deps, life, session, code, clients, attempt)
     await deps.reached(Point.EXCHANGE_AFTER_ANSWER, life.id)
     if isinstance(answer, Failure):
-        return await _refused(deps, attempt, answer)
+        settle = partial(_refused, deps, config, attempt, answer)
+        return await commit_within(settle, deps.clock, attempt.lease_until)
     refreshable = answer.refresh_token is not None
     ref = answer.reference(attempt.generation, sent_at, refreshable=refreshable, asked=session.scopes)
     secrets = credentials.Secrets(answer.access_token, answer.refresh_token)
-    return await _keep(deps, life, session, attempt, ref, secrets, answer)
+    return await _keep(deps, life, session, attempt, ref, secrets, answer, config)
 
 
 async def _ask(
@@ -114,25 +118,33 @@ async def _keep(
     ref: CredentialRef,
     secrets: credentials.Secrets,
     grant: TokenGrant,
-) -> Candidate:
+    config: ProviderConfig,
+) -> Candidate | Failed:
     seal = partial(credentials.seal, deps.sealer, life, ref.generation, secrets)
     sealed = await commit_within(seal, deps.clock, attempt.lease_until)
 
-    async def write() -> Candidate:
+    async def write() -> Candidate | Failed:
         async with deps.db.transaction() as tx:
+            row, fresh = await lock_life(tx, life.id), await sessions.get_session(tx, session.id)
             kept = await credentials.candidate(tx, life.id, session.id)
+            if kept is None and (row is None or row.deleted_at or fresh is None or fresh.state in ENDED):
+                # Too late: a secret that is kept now would be nobody's, and never destroyed.
+                await ledger.resolve(tx, attempt, ledger.SUPERSEDED, deps.clock())
+                return Failed(SESSION_ENDED)
             if kept is None:
                 kept = credentials.new_candidate(life, session.id, ref, sealed)
                 tx.add(kept)
                 await ledger.resolve(tx, attempt, ledger.SUCCEEDED, deps.clock())
                 await sessions.forget_code(tx, session)
-                await configs.clear_hold(tx, session.provider_config_id)
+                await holds.clear_hold(tx, session.provider_config_id)
                 if grant.account_id:
                     await _note_account(tx, session, grant.account_id)
         return Candidate(kept, secrets)
 
     await deps.reached(Point.EXCHANGE_BEFORE_COMMIT, life.id)
     kept = await commit_within(write, deps.clock, attempt.lease_until)
+    if isinstance(kept, Failed) and grant.account_id:
+        await Unwanted(life, session.id, grant.account_id, secrets).disown(deps, config)
     await deps.reached(Point.EXCHANGE_AFTER_COMMIT, life.id)
     return kept
 
@@ -178,7 +190,7 @@ async def _ledger_row(tx: AsyncSession, session_id: str) -> TokenAttempt | None:
     return (await tx.exec(query)).first()
 
 
-async def _refused(deps: Deps, attempt: TokenAttempt, failure: Failure) -> Failed | Later:
+async def _refused(deps: Deps, config: ProviderConfig, attempt: TokenAttempt, failure: Failure) -> Failed | Later:
     """Only a code that certainly was not looked at may be sent again; then its ledger row goes, as if never opened."""
     untouched = failure.code in (FailureCode.UNREACHABLE, FailureCode.RATE_LIMITED) and not failure.in_doubt
     unknown = failure.in_doubt or failure.kind is FailureKind.MOMENT
@@ -189,4 +201,6 @@ async def _refused(deps: Deps, attempt: TokenAttempt, failure: Failure) -> Faile
             return Later(failure.code, failure.retry_after)
         outcome = ledger.UNKNOWN if unknown else ledger.REFUSED
         await ledger.resolve(tx, attempt, outcome, deps.clock(), reason)
+        if failure.kind is FailureKind.USER:
+            await holds.clear_hold(tx, config.id)  # the app itself was accepted
     return Failed(reason, hold=failure.code in THE_APPS_OWN)

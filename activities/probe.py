@@ -1,5 +1,6 @@
 """Ask the provider whether an access token still works. Its answer is about the token, never about the grant."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -12,6 +13,7 @@ from domain.oauth.failures import Failure, ProbeResult
 from domain.schedule import backoff
 from providers.flows import identity_flow
 from vault import credentials
+from vault.crypto import SealBroken
 from vault.lives import ask_for_probe, get_life, lock_life
 from vault.tables import Credential, Life
 
@@ -29,14 +31,18 @@ async def probe(deps: Deps, order: ProbeOrder) -> ProbeReport:
     async with deps.db.reading() as tx:
         life = await get_life(tx, order.life.life_id)
         credential = await credentials.current(tx, order.life.life_id)
-    if life is None or credential is None or life.deleted_at or life.status != Status.ACTIVE:
+    if life is None:
         return ProbeReport(Ending.RELOAD)
-    if credential.generation != order.generation:
+    stale = credential is None or credential.generation != order.generation
+    if credential is None or stale or life.deleted_at or life.status != Status.ACTIVE:
         return await _done(deps, life, Ending.RELOAD)
-    secrets = await credentials.open_secrets(deps.sealer, life, credential)
-    result = await accepts(deps, life, credential, secrets.access)
+    try:
+        secrets = await credentials.open_secrets(deps.sealer, life, credential)
+        result = await accepts(deps, life, credential, secrets.access)
+    except (SealBroken, KeyError, ValueError):
+        return await _done(deps, life, Ending.DONE)  # no provider is to be asked with this; reconcile reports it
     if result is ProbeResult.UNKNOWN and deps.provider(life.provider_id).identity is not None:
-        return await _unsure(deps, life, order)
+        return await _unsure(deps, life, credential, order)
     if result is not ProbeResult.REFUSED:
         return await _done(deps, life, Ending.DONE)
     if credential.sealed_refresh is not None:
@@ -45,26 +51,35 @@ async def probe(deps: Deps, order: ProbeOrder) -> ProbeReport:
 
 
 async def accepts(deps: Deps, life: Life, credential: Credential, access_token: str) -> ProbeResult:
-    """What the provider says of a token; a refused one is not served any more."""
+    """What the provider says of a token; a refused one is not served any more, until it is accepted again."""
     flow = identity_flow(deps.provider(life.provider_id), access_token=access_token, site_id=life.site_id or None)
     identity = await deps.http.drive(flow, deps.limits.http)
     if isinstance(identity, Failure):
         return ProbeResult.UNKNOWN
     if identity.result is ProbeResult.REFUSED and credential.refused_at is None:
-        async with deps.db.transaction() as tx:
-            await credentials.mark_refused(tx, life.id, credential.generation, deps.clock())
+        await _mark(deps, life, credential, deps.clock())
+    if identity.result is ProbeResult.HEALTHY and credential.refused_at is not None:
+        await _mark(deps, life, credential, None)
     return identity.result
 
 
-async def tell_siblings(tx: AsyncSession, life: Life, grant_id: str, now: datetime) -> list[LifeIds]:
-    """The grant of `life` changed: its siblings are marked to be probed at once. The answer is for telling them so."""
-    told = await ask_for_probe(tx, life, grant_id, now)
-    return [LifeIds(s.workspace_id, s.kind, s.provider_id, s.id, s.tenant_id, s.user_id) for s in told[:TOLD_AT_ONCE]]
+async def tell(tx: AsyncSession, siblings: Sequence[Life], now: datetime) -> list[LifeIds]:
+    """Their grant changed: these locked rows are marked to be probed at once. The answer is for telling them so."""
+    await ask_for_probe(tx, siblings, now)
+    told = siblings[:TOLD_AT_ONCE]
+    return [LifeIds(s.workspace_id, s.kind, s.provider_id, s.id, s.tenant_id, s.user_id) for s in told]
 
 
-async def _unsure(deps: Deps, life: Life, order: ProbeOrder) -> ProbeReport:
+async def _mark(deps: Deps, life: Life, credential: Credential, refused_at: datetime | None) -> None:
+    async with deps.db.transaction() as tx:
+        await credentials.mark_refused(tx, life.id, credential.generation, refused_at)
+
+
+async def _unsure(deps: Deps, life: Life, credential: Credential, order: ProbeOrder) -> ProbeReport:
     tries = order.failures + 1
     if tries >= MOST_TRIES:
+        if credential.sealed_refresh is None and credential.refused_at is not None:
+            await _mark(deps, life, credential, None)  # one refusal, never confirmed, must not withhold it for ever
         return await _done(deps, life, Ending.DONE)
     again_at = deps.clock() + backoff(tries, order.jitter)
     await _set_probe(deps, life, again_at)

@@ -9,7 +9,7 @@ from activities.client import COMMIT, as_the_app, clients_of
 from activities.commit import commit_within
 from activities.deps import Deps
 from activities.messages import Ending, RefreshOrder, RefreshResult
-from activities.probe import accepts, tell_siblings
+from activities.probe import accepts, tell
 from activities.projection import project_reauth, project_refreshed, project_stumbled
 from domain.ledger import Rule, Send, rule_on
 from domain.life import Status
@@ -19,9 +19,9 @@ from domain.oauth.token import ClientCredentials
 from domain.points import Point
 from providers.flows import refresh_flow
 from providers.model import Provider
-from vault import configs, credentials, ledger
+from vault import credentials, holds, ledger
 from vault.crypto import fingerprint
-from vault.lives import get_life, lock_life
+from vault.lives import get_life, itself, lock_in_order, lock_life, sharing
 from vault.tables import Credential, Life, ProviderConfig, TokenAttempt
 
 IN_DOUBT = "in_doubt"
@@ -136,7 +136,7 @@ async def _claim(deps: Deps, subject: Subject, expires_at: datetime | None) -> I
             return RefreshResult(Ending.WAITING, code=IN_DOUBT, not_before=ruling.until)
         if ruling.rule is Rule.PROBE:
             return None
-        if not await configs.may_try(tx, subject.config, now + deps.limits.lease):
+        if not await holds.may_try(tx, subject.config.id, now, now + deps.limits.lease):
             return RELOAD
         attempt = await ledger.open_attempt(
             tx, life, kind=ledger.REFRESH, fingerprint=subject.fingerprint, now=now, lease=deps.limits.lease
@@ -157,7 +157,8 @@ async def _ask(deps: Deps, subject: Subject, intent: Intent) -> TokenGrant | Fai
         lambda client: refresh_flow(subject.provider, client, refresh_token=refresh_token),
         intent.attempt.lease_until - COMMIT,
     )
-    unchanged = isinstance(answer, TokenGrant) and _is_unchanged(answer, subject.secrets)
+    ends = subject.credential.expires_at is not None
+    unchanged = ends and isinstance(answer, TokenGrant) and _is_unchanged(answer, subject.secrets)
     return Failure(FailureKind.MOMENT, TOKEN_UNCHANGED) if unchanged else answer
 
 
@@ -187,7 +188,7 @@ async def _commit(
             await ledger.resolve_all(tx, life.id, subject.fingerprint, outcome, now)
             if not swapped or not _concerns(row, subject):
                 return RELOAD
-            await configs.clear_hold(tx, subject.config.id)
+            await holds.clear_hold(tx, subject.config.id)
             await project_refreshed(tx, row, ref, order.jitter, now)
             return RefreshResult(Ending.CREDENTIALED, ref)
 
@@ -205,12 +206,15 @@ async def _fail(deps: Deps, subject: Subject, intent: Intent, failure: Failure) 
     reason = ROTATION_LOST if intent.resent else failure.code
     async with deps.db.transaction() as tx:
         now = deps.clock()
-        row = await lock_life(tx, subject.life.id)
+        rows = await lock_in_order(tx, itself(subject.life.id), sharing(subject.life.grant_id))
+        row = rows.pop(subject.life.id, None)
         await ledger.resolve_all(tx, subject.life.id, subject.fingerprint, ledger.REFUSED, now)
+        # The app itself was accepted, or its grants would not have been looked at.
+        await holds.clear_hold(tx, subject.config.id)
         if not _concerns(row, subject):
             return RELOAD
         await project_reauth(tx, row, reason, now)
-        siblings = await tell_siblings(tx, row, row.grant_id, now)
+        siblings = await tell(tx, list(rows.values()), now)
     # Only now: a crash in between must not leave a refused token in doubt.
     await _probe(deps, subject)
     return RefreshResult(Ending.REFUSED, code=reason, siblings=siblings)
@@ -230,7 +234,10 @@ async def _stumble(deps: Deps, subject: Subject, intent: Intent, failure: Failur
     async with deps.db.transaction() as tx:
         now = deps.clock()
         not_before = now + timedelta(seconds=failure.retry_after) if failure.retry_after else None
-        if failure.in_doubt:
+        if failure.code == TOKEN_UNCHANGED:
+            # An answer after all: whatever was sent before it, this refresh token is still in force.
+            await ledger.resolve_all(tx, subject.life.id, subject.fingerprint, ledger.NOT_HANDLED, now)
+        elif failure.in_doubt:
             await ledger.release(tx, intent.attempt, now, failure.code)
         else:
             sent = failure.code != FailureCode.UNREACHABLE
@@ -249,5 +256,6 @@ async def _hold(deps: Deps, subject: Subject, intent: Intent, failure: Failure) 
         now = deps.clock()
         until = now + deps.limits.operator_hold
         await ledger.resolve(tx, intent.attempt, ledger.OPERATOR, now, failure.code)
-        await configs.hold(tx, subject.config.id, until, failure.code)
+        if not await holds.hold(tx, subject.config, until, failure.code):
+            return RELOAD
     return RefreshResult(Ending.HELD, code=failure.code, not_before=until)

@@ -11,7 +11,7 @@ from vault import credentials, sessions
 from vault.crypto import SealBroken
 from vault.events import append_event
 from vault.keys import KeyRingError
-from vault.lives import compare_and_set, get_life, lock_life, siblings
+from vault.lives import compare_and_set, get_life, lock_life, of_account
 from vault.tables import Credential, Life, ProviderConfig, Tombstone
 
 WORST_FIRST = (Upstream.UNCONFIRMED, Upstream.UNSUPPORTED, KEPT_SHARED, Upstream.CONFIRMED)
@@ -39,8 +39,8 @@ async def _upstream(deps: Deps, life: Life) -> str:
     """What cannot be told for want of a key, a client secret or a catalog entry is unconfirmed: a deletion ends."""
     async with deps.db.reading() as tx:
         held = await credentials.held(tx, life.id)
-        shared = bool(await siblings(tx, life))
         config = await tx.get(ProviderConfig, life.provider_config_id)
+        shared = config is not None and await of_account(tx, config, life.account_id)
     if not held:
         return KEPT_SHARED if shared else Upstream.CONFIRMED
     provider = deps.catalog.get(life.provider_id)

@@ -10,7 +10,6 @@ from activities.verdict import Failed
 from vault import credentials
 from vault.crypto import SealBroken
 from vault.keys import KeyRingError
-from vault.lives import ask_account_for_probe
 from vault.tables import AuthSession, Life, ProviderConfig
 
 log = structlog.get_logger(__name__)
@@ -21,6 +20,7 @@ class Unwanted:
     """What the provider granted, opened before it is destroyed here."""
 
     life: Life
+    session_id: str
     account_id: str
     secrets: credentials.Secrets = field(repr=False)
 
@@ -33,17 +33,16 @@ class Unwanted:
         if row is None or not account_id:
             return None
         try:
-            return cls(life, account_id, await credentials.open_secrets(deps.sealer, life, row))
+            return cls(life, session.id, account_id, await credentials.open_secrets(deps.sealer, life, row))
         except (SealBroken, KeyRingError):
             return None
 
     async def disown(self, deps: Deps, config: ProviderConfig) -> None:
-        """Revoke upstream, tried once. A grant that a living row uses is kept, and probed: the consent changed it."""
-        if await is_shared(deps, self.life, self.account_id):
-            async with deps.db.transaction() as tx:
-                await ask_account_for_probe(tx, self.life, self.account_id, deps.clock())
-            return
+        """Revoke upstream, tried once; a grant that is somebody's, or may be, is kept."""
         provider = deps.catalog.get(self.life.provider_id)
-        if provider is not None and provider.revocation is not None:
-            upstream = await tell(deps, self.life, config, self.secrets)
-            log.info("a refused consent was revoked", life=self.life.id, upstream=str(upstream))
+        if provider is None or provider.revocation is None:
+            return
+        if await is_shared(deps, config, self.account_id, but=self.session_id):
+            return
+        upstream = await tell(deps, self.life, config, self.secrets)
+        log.info("a refused consent was revoked", life=self.life.id, upstream=str(upstream))

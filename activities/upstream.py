@@ -5,7 +5,7 @@ from activities.deps import Deps
 from domain.oauth.failures import Failure
 from providers.flows import Upstream, identity_flow, revocation_flow
 from vault import credentials, sessions
-from vault.lives import of_account
+from vault.lives import awaited_of_account, of_account
 from vault.tables import Credential, Life, ProviderConfig
 
 KEPT_SHARED = "kept_shared"
@@ -42,12 +42,16 @@ async def tell_of_candidate(
         account_id = "" if isinstance(identity, Failure) else identity.account_id or ""
         if not account_id:
             return Upstream.UNCONFIRMED
-    if await is_shared(deps, life, account_id):
+    if await is_shared(deps, config, account_id, but=candidate.session_id):
         return KEPT_SHARED
     return await tell(deps, life, config, secrets)
 
 
-async def is_shared(deps: Deps, life: Life, account_id: str) -> bool:
-    """Whether a living row uses that account's grant at the app of `life`; its own counts while it lives."""
+async def is_shared(deps: Deps, config: ProviderConfig, account_id: str, *, but: str = "") -> bool:
+    """Whether that account's grant at the app is somebody's: a living row's, or that of an attempt under way.
+
+    An attempt whose account is not known yet counts. `but` is the session that asks.
+    """
     async with deps.db.reading() as tx:
-        return bool(await of_account(tx, life, account_id))
+        used = await of_account(tx, config, account_id)
+        return used or await awaited_of_account(tx, config, account_id, but)

@@ -160,8 +160,8 @@ async def promote(tx: AsyncSession, accepted: Credential, ref: CredentialRef, se
     )
 
 
-async def mark_refused(tx: AsyncSession, life_id: str, generation: int, now: datetime) -> None:
-    """The provider refused the access token itself: it is not served any more."""
+async def mark_refused(tx: AsyncSession, life_id: str, generation: int, at: datetime | None) -> None:
+    """The provider refused the access token itself, so it is not served any more; None: it is accepted again."""
     await tx.exec(
         update(Credential)
         .where(
@@ -169,7 +169,7 @@ async def mark_refused(tx: AsyncSession, life_id: str, generation: int, now: dat
             col(Credential.role) == CURRENT,
             col(Credential.generation) == generation,
         )
-        .values(refused_at=now)
+        .values(refused_at=at)
         .execution_options(synchronize_session=False)
     )
 

@@ -2,12 +2,12 @@
 
 from datetime import datetime
 
-from sqlmodel import col, select
+from sqlalchemy import and_
+from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.life import Kind
 from vault.database import Database
-from vault.lives import compare_and_set, lock_life
+from vault.lives import compare_and_set, itself, lock_in_order
 from vault.tables import Life, Tombstone
 
 
@@ -17,20 +17,13 @@ async def entomb(db: Database, life_id: str, now: datetime) -> list[Life]:
     A row that was entombed before is answered again: its workflow may not have heard.
     """
     async with db.transaction() as tx:
-        life = await lock_life(tx, life_id)
-        if life is None:
+        connections = and_(col(Life.installation_id) == life_id, col(Life.deleted_at).is_(None))
+        rows = await lock_in_order(tx, itself(life_id), connections)
+        if life_id not in rows:
             return []
-        rows = [life, *(await _connections(tx, life))]
-        for row in rows:
+        for row in rows.values():
             await _bury(tx, row, now)
-        return rows
-
-
-async def _connections(tx: AsyncSession, life: Life) -> list[Life]:
-    if life.kind != Kind.INSTALLATION:
-        return []
-    query = select(Life).where(Life.installation_id == life.id, col(Life.deleted_at).is_(None)).with_for_update()
-    return list((await tx.exec(query)).all())
+        return [rows.pop(life_id), *rows.values()]
 
 
 async def _bury(tx: AsyncSession, life: Life, now: datetime) -> None:

@@ -1,19 +1,19 @@
 """Rows of installations and connections: finding, making, and changing them by compare-and-set."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, update
+from sqlalchemy import ColumnElement, CursorResult, and_, or_, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.life import Kind, Status
+from domain.life import ENDED, Kind, Status
 from vault.database import Database
 from vault.ids import new_id
-from vault.tables import Life
+from vault.tables import AuthSession, Life, ProviderConfig
 
 
 class LostRace(Exception):
@@ -103,49 +103,77 @@ async def allot_generation(tx: AsyncSession, life: Life) -> int:
     return int((await tx.exec(statement)).scalar_one()) - 1
 
 
-async def siblings(tx: AsyncSession, life: Life) -> list[Life]:
-    """Other living rows that use the same grant."""
-    if not life.grant_id:
-        return []
-    query = select(Life).where(Life.grant_id == life.grant_id, Life.id != life.id, col(Life.deleted_at).is_(None))
-    return list((await tx.exec(query)).all())
+async def lock_in_order(tx: AsyncSession, *which: ColumnElement[bool]) -> dict[str, Life]:
+    """Every row that meets one of the conditions, locked until the transaction ends.
+
+    In the order of their ids, and before anything else is locked: two who need several never wait in a circle.
+    """
+    query = select(Life).where(or_(*which)).order_by(col(Life.id)).with_for_update()
+    rows = (await tx.exec(query.execution_options(populate_existing=True))).all()
+    return {row.id: row for row in rows}
 
 
-async def ask_for_probe(tx: AsyncSession, life: Life, grant_id: str, now: datetime) -> Sequence[Life]:
-    """Mark the other active lives of a grant: whether their credentials still work is to be asked. Answers them."""
-    if not grant_id:
-        return []
-    theirs = (
-        col(Life.grant_id) == grant_id,
-        col(Life.id) != life.id,
-        col(Life.status) == Status.ACTIVE,
-        col(Life.deleted_at).is_(None),
-    )
-    await tx.exec(update(Life).where(*theirs).values(probe_at=now).execution_options(synchronize_session=False))
-    return (await tx.exec(select(Life).where(*theirs).order_by(col(Life.id)))).all()
+def itself(life_id: str) -> ColumnElement[bool]:
+    """The row of that id."""
+    return col(Life.id) == life_id
 
 
-async def ask_account_for_probe(tx: AsyncSession, life: Life, account_id: str, now: datetime) -> None:
-    """The same for every active life of an account at the app of `life`, itself included."""
-    theirs = (
-        col(Life.provider_config_id) == life.provider_config_id,
-        col(Life.account_id) == account_id,
-        col(Life.status) == Status.ACTIVE,
-        col(Life.deleted_at).is_(None),
-    )
-    await tx.exec(update(Life).where(*theirs).values(probe_at=now).execution_options(synchronize_session=False))
+def sharing(grant_id: str) -> ColumnElement[bool]:
+    """The active rows of a grant; none where the account cannot be told."""
+    return and_(col(Life.grant_id) == grant_id, col(Life.grant_id) != "", _active())
 
 
-async def of_account(tx: AsyncSession, life: Life, account_id: str) -> list[Life]:
-    """The living rows of that account at the app of `life`, itself included; none where the account cannot be told."""
+def active_of(config_id: str, account_id: str) -> ColumnElement[bool]:
+    """The active rows of an account at a config; none where the account cannot be told."""
+    theirs = and_(col(Life.provider_config_id) == config_id, col(Life.account_id) == account_id)
+    return and_(theirs, col(Life.account_id) != "", _active())
+
+
+def _active() -> ColumnElement[bool]:
+    return and_(col(Life.status) == Status.ACTIVE, col(Life.deleted_at).is_(None))
+
+
+async def ask_for_probe(tx: AsyncSession, rows: Iterable[Life], now: datetime) -> None:
+    """Mark locked rows: the provider is to be asked whether their credentials still work."""
+    marked = update(Life).where(col(Life.id).in_([row.id for row in rows])).values(probe_at=now)
+    await tx.exec(marked.execution_options(synchronize_session=False))
+
+
+async def of_account(tx: AsyncSession, config: ProviderConfig, account_id: str) -> bool:
+    """Whether a living row uses the grant of that account at the app of `config`, in whatever config and workspace."""
     if not account_id:
-        return []
-    query = select(Life).where(
-        Life.provider_config_id == life.provider_config_id,
-        Life.account_id == account_id,
-        col(Life.deleted_at).is_(None),
+        return False
+    query = (
+        select(Life.id)
+        .join(ProviderConfig, col(ProviderConfig.id) == col(Life.provider_config_id))
+        .where(*_same_app(config), Life.account_id == account_id, col(Life.deleted_at).is_(None))
+        .limit(1)
     )
-    return list((await tx.exec(query)).all())
+    return (await tx.exec(query)).first() is not None
+
+
+async def awaited_of_account(tx: AsyncSession, config: ProviderConfig, account_id: str, but: str) -> bool:
+    """Whether an attempt other than `but` is under way that may have brought a consent of that account."""
+    query = (
+        select(AuthSession.id)
+        .join(ProviderConfig, col(ProviderConfig.id) == col(AuthSession.provider_config_id))
+        .where(
+            *_same_app(config),
+            AuthSession.id != but,
+            col(AuthSession.account_id).in_(["", account_id]),
+            col(AuthSession.consumed_at).is_not(None),
+            col(AuthSession.state).not_in(ENDED),
+        )
+        .limit(1)
+    )
+    return (await tx.exec(query)).first() is not None
+
+
+def _same_app(config: ProviderConfig) -> tuple[ColumnElement[bool], ...]:
+    return (
+        col(ProviderConfig.provider_id) == config.provider_id,
+        col(ProviderConfig.client_id) == config.client_id,
+    )
 
 
 async def _living(tx: AsyncSession, key: LifeKey) -> Life | None:

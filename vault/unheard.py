@@ -13,7 +13,7 @@ from vault.tables import AuthSession, Life, Tombstone
 PATIENCE = timedelta(seconds=10)
 """How long a signal may be on its way before it counts as unheard."""
 # A revocation that was begun is its workflow's; longer than it may take, the workflow itself must have been lost.
-REVOKING = timedelta(minutes=20)
+REVOKING = timedelta(minutes=14)
 
 
 async def unacknowledged(

@@ -12,8 +12,8 @@ from activities.messages import Ending, LifeIds, RefreshOrder
 from activities.refresh import TOKEN_UNCHANGED, refresh
 from activities.revoke import revoke
 from domain.life import AttemptState, Kind, Status
-from vault import configs
-from vault.tables import TokenAttempt
+from vault import configs, holds
+from vault.tables import Credential, TokenAttempt
 
 # What a provider's answer means does not depend on the database.
 ON_ONE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -126,6 +126,42 @@ async def test_a_worker_that_wakes_after_its_lease_sends_nothing_and_holds_nobod
     assert (await stage.outcomes(life), await stage.secrets(life)) == (["not_sent"], before)
 
 
+async def test_a_dead_grant_shows_that_the_app_is_accepted_and_frees_the_others(stage: Any) -> None:
+    dead, living = await active(stage), await active(stage, "bob")
+    await stage.fault(TOKEN, "status", **REFUSED)
+    stage.clock.now = (await stage.refresh(dead)).not_before
+    await stage.fault(TOKEN, "status", status=400, body={"error": "invalid_grant"})
+    assert (await stage.refresh(dead)).ending is Ending.REFUSED
+    assert (await stage.refresh(living)).ending is Ending.CREDENTIALED
+
+
+async def test_a_hold_that_came_since_the_row_was_read_is_kept(stage: Any) -> None:
+    life = await active(stage)
+    asked = await stage.asked(TOKEN)
+
+    async def held_now(point: str, _life: str) -> None:
+        if point == "refresh.before_intent":
+            until = stage.clock.now + timedelta(minutes=1)
+            async with stage.deps.db.transaction() as tx:
+                await holds.hold(tx, await stage.config("plain"), until, "client_refused")
+
+    assert (await stage.refresh(life, replace(stage.deps, reached=held_now))).ending is Ending.RELOAD
+    assert (await stage.asked(TOKEN), await stage.outcomes(life)) == (asked, [])
+
+
+async def test_a_secret_that_was_replaced_while_it_was_being_refused_holds_nobody(stage: Any) -> None:
+    life = await active(stage)
+    await stage.fault(TOKEN, "status", **REFUSED)
+
+    async def replace_it() -> None:
+        await change_secret(stage, "authpipe-dev-secret")
+
+    stage.before_sending(PATH, replace_it)
+    assert (await stage.refresh(life)).ending is Ending.RELOAD
+    assert (await stage.config("plain")).held_until is None
+    assert (await stage.refresh(life)).ending is Ending.CREDENTIALED
+
+
 # --- rows at odds ---------------------------------------------------------------------------------------------------
 
 
@@ -190,6 +226,27 @@ async def test_an_unchanged_token_with_something_new_beside_it_is_an_answer(stag
     assert result.ending is Ending.CREDENTIALED
     assert result.credential.expires_at == stage.clock.now + timedelta(hours=1)
     assert (await stage.secrets(life)).refresh == more.get("refresh_token", (await stage.secrets(life)).refresh)
+
+
+@ON_ONE
+async def test_an_unchanged_token_that_does_not_expire_is_as_good_as_a_new_one(stage: Any) -> None:
+    life = await active(stage)
+    async with stage.deps.db.transaction() as tx:
+        await tx.exec(update(Credential).where(col(Credential.life_id) == life.id).values(expires_at=None))
+    assert (await same_again(stage, life)).ending is Ending.CREDENTIALED
+
+
+@ON_ONE
+async def test_an_unchanged_token_is_an_answer_to_what_was_sent_before_it(stage: Any) -> None:
+    life = await active(stage)
+    await stage.fault(TOKEN, "drop_before")
+    await stage.refresh(life)
+    await stage.set_life(life, expires_at=stage.clock.now)
+    async with stage.deps.db.transaction() as tx:
+        ended = stage.clock.now + timedelta(minutes=49)
+        await tx.exec(update(Credential).where(col(Credential.life_id) == life.id).values(expires_at=ended))
+    assert (await same_again(stage, life)).code == TOKEN_UNCHANGED
+    assert await stage.outcomes(life) == ["not_handled", "not_handled"]
 
 
 # --- attempts and Retry-After ---------------------------------------------------------------------------------------

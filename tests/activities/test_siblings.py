@@ -4,10 +4,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import update
+from sqlmodel import col
 
 from activities.messages import Ending, LifeIds, ProbeOrder, ProbeReport
 from activities.probe import probe
 from domain.life import Kind, Status
+from vault import credentials
+from vault.tables import Credential
 
 # What a provider's answer means does not depend on the database.
 ON_ONE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -152,3 +156,49 @@ async def test_a_deleted_life_is_not_probed(stage: Any) -> None:
     await stage.entomb(first)
     assert (await ask(stage, first)).ending is Ending.RELOAD
     assert await stage.asked("plain.whoami") == asked
+
+
+@ON_ONE
+async def test_a_token_that_is_accepted_again_is_served_again(stage: Any) -> None:
+    """A stray 401 must not withhold for ever what cannot be renewed, nor count when another comes much later."""
+    life = await stage.life()
+    await stage.advance(life, await stage.come_back(life, scopes=["read:jira-user"]))
+    await stage.fault("myself", "status", status=401)
+    stage.clock.now = (await ask(stage, life)).not_before
+    assert (await ask(stage, life)).ending is Ending.DONE
+    assert (await stage.credential(life)).refused_at is None
+
+    stage.clock.advance(minutes=9)
+    await stage.fault("myself", "status", status=401)
+    assert (await ask(stage, life)).ending is Ending.STUMBLED
+    assert (await stage.row(life)).status == Status.ACTIVE
+
+
+@ON_ONE
+async def test_a_refusal_that_nobody_confirms_is_dropped_in_the_end(stage: Any) -> None:
+    life = await stage.life()
+    await stage.advance(life, await stage.come_back(life, scopes=["read:jira-user"]))
+    await stage.fault("myself", "status", status=401)
+    await ask(stage, life)
+    await stage.fault("myself", "status", status=404)
+    assert (await ask(stage, life, failures=5)).ending is Ending.DONE
+    assert (await stage.credential(life)).refused_at is None
+
+
+@ON_ONE
+async def test_a_row_without_a_credential_is_not_asked_about_in_a_circle(stage: Any) -> None:
+    first, _ = await pair(stage)
+    generation = (await stage.row(first)).generation
+    async with stage.deps.db.transaction() as tx:
+        await credentials.destroy(tx, first.id)
+    assert (await probe(stage.deps, ProbeOrder(ids(first), generation))).ending is Ending.RELOAD
+    assert (await stage.row(first)).probe_at is None
+
+
+@ON_ONE
+async def test_a_credential_that_cannot_be_opened_is_not_asked_about_for_ever(stage: Any) -> None:
+    first, _ = await pair(stage)
+    async with stage.deps.db.transaction() as tx:
+        await tx.exec(update(Credential).where(col(Credential.life_id) == first.id).values(sealed_access=b"broken"))
+    assert (await ask(stage, first)).ending is Ending.DONE
+    assert (await stage.row(first)).probe_at is None

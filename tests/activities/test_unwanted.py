@@ -1,12 +1,16 @@
 """A consent that is refused: the living credential stands, and upstream only what is nobody's is revoked."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from activities.messages import Ending, LifeIds
 from activities.revoke import revoke
 from domain.life import AttemptState, Kind, Status
+from vault import configs, sessions
+from vault.configs import NewConfig
 
 # What a provider's answer means does not depend on the database.
 ON_ONE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -115,3 +119,82 @@ async def test_a_deletion_tells_of_what_an_open_attempt_brought_as_well(stage: A
     assert (await revoke(stage.deps, ids)).upstream == "confirmed"
     assert await stage.asked(REVOKE) == 2
     assert [grant["alive"] for grant in await stage.ask("GET", "grants")].count(True) == 0
+
+
+async def test_a_consent_is_kept_while_another_attempt_may_have_brought_the_same_account(stage: Any) -> None:
+    """At a provider with one grant for each account, revoking the one would end the other."""
+    life = await active(stage)
+    other = await stage.life(Kind.CONNECTION, "plain", user_id="bob")
+    waiting = await stage.come_back(other, "member", needs_verification=True)
+    await stage.advance(other, waiting)
+    assert (await stage.advance(life, await stage.come_back(life, "member"))).code == "account_mismatch"
+    assert await stage.asked(REVOKE) == 0
+
+
+@ON_ONE
+async def test_a_consent_is_kept_while_an_attempt_of_an_unknown_account_is_under_way(stage: Any) -> None:
+    life = await active(stage)
+    other = await stage.life(Kind.CONNECTION, "plain", user_id="bob")
+    await stage.come_back(other, "member")
+    assert (await stage.advance(life, await stage.come_back(life, "member"))).code == "account_mismatch"
+    assert await stage.asked(REVOKE) == 0
+
+
+@ON_ONE
+async def test_a_grant_that_another_workspace_uses_through_the_same_app_is_kept(stage: Any) -> None:
+    life, other = await active(stage), await active(stage, "bob", "member")
+    twin = await configs.create(
+        stage.deps.db,
+        stage.deps.sealer,
+        "another",
+        NewConfig("plain", "authpipe-dev", "authpipe-dev-secret", "http://127.0.0.1:8080/oauth/callback", "user"),
+        stage.clock.now,
+    )
+    await stage.set_life(other, workspace_id="another", provider_config_id=twin.id)
+    assert (await stage.advance(life, await stage.come_back(life, "member"))).code == "account_mismatch"
+    assert await stage.asked(REVOKE) == 0
+
+
+async def test_the_marks_are_made_with_the_refusal(stage: Any) -> None:
+    """The worker dies right after it: the sibling is marked all the same."""
+    life, other = await active(stage), await active(stage, "bob", "member")
+    session = await stage.come_back(life, "member")
+    result = await stage.advance(life, session)
+    assert [sibling.life_id for sibling in result.siblings] == [other.id]
+    await stage.set_life(other, probe_at=None)
+
+    session = await stage.come_back(life, "member")
+    deps = stage.interposed(None, None, None, "answer_lost")
+    with pytest.raises(OperationalError):
+        await stage.advance(life, session, deps)
+    assert (await stage.session(session.id)).state == AttemptState.FAILED
+    assert (await stage.row(other)).probe_at == stage.clock.now
+
+
+async def test_an_exchange_that_comes_too_late_keeps_no_secret(stage: Any) -> None:
+    """The worker was held until its attempt had been ended by another."""
+    life = await active(stage)
+    session = await stage.come_back(life)
+
+    async def end_it(point: str, _life: str) -> None:
+        if point == "exchange.before_commit":
+            async with stage.deps.db.transaction() as tx:
+                assert await sessions.finish(tx, await stage.session(session.id), stage.clock.now, reason="expired")
+
+    await stage.advance(life, session, replace(stage.deps, reached=end_it))
+    assert await stage.candidates(session) == []
+    assert await stage.outcomes(life, "exchange") == ["succeeded", "superseded"]
+
+
+async def test_an_exchange_of_a_life_that_was_deleted_meanwhile_keeps_no_secret(stage: Any) -> None:
+    life = await active(stage)
+    session = await stage.come_back(life)
+    ids = LifeIds(life.workspace_id, life.kind, life.provider_id, life.id, life.tenant_id, life.user_id)
+
+    async def bury(point: str, _life: str) -> None:
+        if point == "exchange.before_commit":
+            await stage.entomb(life)
+            assert (await revoke(stage.deps, ids)).ending is Ending.DONE
+
+    await stage.advance(life, session, replace(stage.deps, reached=bury))
+    assert await stage.credentials(life) == []
