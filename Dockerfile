@@ -12,6 +12,7 @@ COPY domain domain
 COPY providers providers
 COPY vault vault
 COPY runtime runtime
+COPY sdk/web sdk/web
 COPY simulator simulator
 RUN /opt/authpipe/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
 

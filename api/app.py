@@ -9,6 +9,9 @@ from api import (
     callback,
     connections,
     credentials,
+    demo_page,
+    done,
+    elements,
     health,
     installations,
     problems,
@@ -16,12 +19,14 @@ from api import (
     providers,
     session_tokens,
     sessions,
+    sites,
     visits,
 )
 from api.auth import KeyCache
 from api.deps import ApiDeps
 from api.flights import Flights
 from api.limits import BodyLimit
+from api.origins import Cors, KnownOrigins
 
 VERSION = "0.1.0"
 ROUTERS = (
@@ -29,6 +34,8 @@ ROUTERS = (
     session_tokens.router,
     visits.router,
     callback.router,
+    sites.router,
+    done.router,
     credentials.router,
     connections.router,
     installations.router,
@@ -36,6 +43,8 @@ ROUTERS = (
     providers.router,
     api_keys.router,
     health.router,
+    elements.router,
+    demo_page.router,
 )
 
 
@@ -45,6 +54,7 @@ def create_app(deps: ApiDeps) -> FastAPI:
     app.state.deps = deps
     app.state.keys = KeyCache()
     app.state.flights = Flights()
+    app.state.origins = KnownOrigins()
     return app
 
 
@@ -63,6 +73,8 @@ def _bare() -> FastAPI:
         # A redirect to another spelling of the path would carry the code of a callback in its Location.
         redirect_slashes=False,
     )
+    # First added, innermost: when the vault is away, what comes after answers for it.
+    app.add_middleware(Cors)
     problems.install(app)
     app.add_middleware(BodyLimit)
     for router in ROUTERS:

@@ -5,18 +5,18 @@ from typing import Annotated
 import structlog
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
-from starlette.responses import JSONResponse, RedirectResponse
+from starlette.responses import JSONResponse
 
-from api.cookies import drop_cookie, is_visitor
+from api.cookies import is_visitor
 from api.deps import ApiDeps, DepsOf
+from api.done import end_of, leave, send_on
 from api.hosted import HEADERS, shown, wants_json
 from api.problems import documented
-from api.sessions import hand_over, outcome_of
+from api.sessions import hand_over
 from domain.errors import Problem
 from domain.life import AttemptState
 from domain.oauth.failures import bounded_code
 from domain.points import Point
-from domain.redirects import with_query
 from providers.flows import issuer_is
 from vault import sessions
 from vault.api_keys import digest
@@ -43,7 +43,7 @@ class CallbackOutputBody(BaseModel):
     response_class=Response,
     responses={
         200: {"model": CallbackOutputBody, "description": "Where the browser is to go, if JSON was asked for"},
-        303: {"description": "On to the builder, with the outcome in the query"},
+        303: {"description": "On to the builder, with the outcome in the query, or to our page that asks or says it"},
         **documented(
             "state_unknown",
             "wrong_browser",
@@ -70,7 +70,7 @@ async def _callback(
     await _consume(deps, session, visit, code)
     await deps.reached(Point.CALLBACK_AFTER_CONSUMING, session.life_id)
     await hand_over(deps, session)
-    return await _go_back(request, deps, session, visit)
+    return await _go_back(request, deps, session)
 
 
 def _check_form(request: Request) -> None:
@@ -108,7 +108,7 @@ async def _without_code(
         if not await sessions.deny(tx, visit, reason, deps.clock()):
             raise Problem("session_used")
     await _tell(deps, session)
-    return await _go_back(request, deps, session, visit)
+    return await _go_back(request, deps, session)
 
 
 async def _consume(deps: ApiDeps, session: AuthSession, visit: Visit, code: str) -> None:
@@ -129,22 +129,10 @@ async def _tell(deps: ApiDeps, session: AuthSession) -> None:
         log.warning("the engine is away; it will read the row later", session=session.id)
 
 
-async def _go_back(request: Request, deps: ApiDeps, session: AuthSession, visit: Visit) -> Response:
+async def _go_back(request: Request, deps: ApiDeps, session: AuthSession) -> Response:
     """303, so that the code leaves the address bar; the builder's page reads the outcome from our API."""
     async with deps.db.reading() as tx:
-        fresh = await sessions.get_session(tx, session.id)
-    outcome = await outcome_of(deps, fresh or session, in_full=False)
-    values = {"session_id": outcome.session_id, "status": str(outcome.status)}
-    for name in ("reason", "installation_id", "connection_id"):
-        if (value := getattr(outcome, name)) is not None:
-            values[name] = value
-    url = with_query(session.redirect_url, values)
-    response: Response = (
-        JSONResponse({"redirect_url": url}, headers=HEADERS)
-        if wants_json(request)
-        else RedirectResponse(url, 303, HEADERS)
-    )
-    # The browser still has to choose, or may have to once the exchange is through.
-    if outcome.status not in (AttemptState.EXCHANGING, AttemptState.AWAITING_SELECTION):
-        drop_cookie(response, session, visit.id)
-    return response
+        fresh = await sessions.get_session(tx, session.id) or session
+    if wants_json(request):
+        return leave(JSONResponse({"redirect_url": end_of(fresh)}, headers=HEADERS), fresh)
+    return send_on(fresh)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated
 
+import httpx
 from fastapi import Depends, Request
 
 from api.lives import Lives
@@ -12,6 +13,18 @@ from domain.points import Point, go_on
 from providers.catalog import Catalog
 from vault.crypto import Sealer
 from vault.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class DemoPlaces:
+    """What the demo page shows and reaches. Development alone has one; `origins` are those browsers may open it at."""
+
+    provider: str
+    client_id: str
+    origins: tuple[str, ...]
+    simulator: str
+    temporal_ui: str
+    transport: httpx.AsyncBaseTransport | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +40,7 @@ class ApiDeps:
     session_life: timedelta = timedelta(minutes=15)
     wait: timedelta = timedelta(seconds=8)
     reached: Callable[[Point, str], Awaitable[None]] = go_on
+    demo: DemoPlaces | None = None
 
 
 def deps_of(request: Request) -> ApiDeps:

@@ -20,12 +20,15 @@ from vault.tables import AuthSession, Life, ProviderConfig, SessionToken
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the caller asks for; a session token's own fields win over these. Empty texts were left out."""
+    """What the caller asks for; a session token's own fields win over these. Empty texts were left out.
+
+    Without a `redirect_url` the browser ends on our own page.
+    """
 
     kind: Kind
     provider_id: str
     tenant_id: str
-    redirect_url: str
+    redirect_url: str = ""
     user_id: str = ""
     installation_id: str = ""
     provider_config_id: str = ""
@@ -109,12 +112,12 @@ def _as_mandated(wish: Wish, token: SessionToken) -> Wish:
         label=token.label,
         redirect_url=token.redirect_url or wish.redirect_url,
         scopes=wish.scopes or scopes,
-        opener_origin=token.opener_origin,
+        opener_origin=token.opener_origin or wish.opener_origin,
     )
 
 
 def _check(wish: Wish, provider: Provider, config: ProviderConfig) -> None:
-    if not is_allowed(wish.redirect_url, config.allowed_redirect_urls, config.oauth_redirect_url):
+    if wish.redirect_url and not is_allowed(wish.redirect_url, config.allowed_redirect_urls, config.oauth_redirect_url):
         raise Problem("redirect_url_not_allowed", "The redirect_url is not one that this provider config allows.")
     if wish.kind is Kind.INSTALLATION and not provider.face.auth_installation:
         raise Problem("bad_request", f"{provider.id} has no installations; open a session for a user instead.")

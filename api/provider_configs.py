@@ -67,6 +67,7 @@ ClientSecret = Annotated[SecretStr, Field(max_length=4096), AfterValidator(_secr
 SigningKey = Annotated[SecretStr, Field(min_length=1, max_length=4096)]
 Urls = Annotated[list[Url], Field(max_length=MAX_LIST)]
 Attachment = Literal["tenant", "user"]
+DisplayName = Annotated[BuilderId, Field(max_length=80)]
 
 
 class ProviderConfigRequest(Body):
@@ -76,6 +77,7 @@ class ProviderConfigRequest(Body):
     oauth_redirect_url: Url = Field(description="The callback URL registered at the provider: /oauth/callback, here.")
     attachment: Attachment = Field(description="`tenant`: a session needs no user_id.")
     enabled: bool
+    display_name: DisplayName | None = Field(None, description="Your product's name, as the hosted pages show it.")
     scopes: ScopeList | None = Field(None, description="Of user credentials; the catalog's, if left out.")
     bot_scopes: ScopeList | None = Field(None, description="Of installation credentials; likewise.")
     signing_key: SigningKey | None = None
@@ -87,12 +89,13 @@ class ProviderConfigRequest(Body):
 
 
 class UpdateProviderConfigParams(Body):
-    """What is left out stays. `null` does so too, but takes a list back to its default."""
+    """What is left out stays. `null` does so too, but takes a list or the display name back to its default."""
 
     client_id: ClientId | None = None
     client_secret: ClientSecret | None = Field(None, description="The one before it is still tried, for 24 hours.")
     oauth_redirect_url: Url | None = None
     attachment: Attachment | None = None
+    display_name: DisplayName | None = None
     enabled: bool | None = Field(None, description="false stops new sessions; refreshing and serving go on.")
     scopes: ScopeList | None = None
     bot_scopes: ScopeList | None = None
@@ -112,6 +115,7 @@ class ProviderConfigResponse(BaseModel):
     oauth_redirect_url: str
     attachment: str
     enabled: bool
+    display_name: str | None = None
     scopes: list[str] | None = None
     bot_scopes: list[str] | None = None
     allowed_redirect_urls: list[str] | None = None
@@ -244,8 +248,8 @@ def _shown(config: ProviderConfig) -> ProviderConfigResponse:
 def _given(body: UpdateProviderConfigParams) -> ConfigFields:
     """The fields to write: those that were sent, `null` among them only where it means the default."""
     sent = body.model_dump(exclude_unset=True, exclude={"client_secret", "signing_key", "revision"})
-    lists = ("scopes", "bot_scopes", "allowed_redirect_urls")
-    given: Any = {name: value for name, value in sent.items() if value is not None or name in lists}
+    clearable = ("scopes", "bot_scopes", "allowed_redirect_urls", "display_name")
+    given: Any = {name: value for name, value in sent.items() if value is not None or name in clearable}
     fields: ConfigFields = given
     return fields
 

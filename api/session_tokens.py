@@ -12,7 +12,7 @@ from api.opening import provider_of
 from api.problems import documented
 from domain.errors import Problem
 from domain.life import Kind
-from domain.redirects import is_origin
+from domain.redirects import is_origin, origin_text
 from vault import session_tokens
 
 router = APIRouter(tags=["sessions"])
@@ -45,8 +45,6 @@ class SessionTokenResult(BaseModel):
 )
 async def mint(body: CreateSessionTokenParams, caller: SecretCaller, deps: DepsOf) -> SessionTokenResult:
     provider = provider_of(deps, body.provider)
-    if body.opener_origin is not None and not is_origin(body.opener_origin):
-        raise Problem("bad_request", "opener_origin is not an origin such as https://app.example.com.")
     mandate = session_tokens.Mandate(
         workspace_id=caller.workspace_id,
         kind=body.kind,
@@ -58,7 +56,17 @@ async def mint(body: CreateSessionTokenParams, caller: SecretCaller, deps: DepsO
         label=body.label,
         scopes=None if body.scopes is None else tuple(body.scopes),
         redirect_url=body.redirect_url or "",
-        opener_origin=body.opener_origin or "",
+        opener_origin=_origin(body.opener_origin),
     )
     minted = await session_tokens.mint(deps.db, mandate, deps.clock())
     return SessionTokenResult(id=minted.id, token=minted.token, expires_at=minted.expires_at)
+
+
+def _origin(given: str | None) -> str:
+    """As a browser will write it in its `Origin` header: that is what it is compared with."""
+    if given is None:
+        return ""
+    origin = origin_text(given) if is_origin(given) else None
+    if origin is None:
+        raise Problem("bad_request", "opener_origin is not an origin such as https://app.example.com.")
+    return origin

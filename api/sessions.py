@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import structlog
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
 
 from api.auth import AnyCaller, Presented, SecretCaller, secret_only
@@ -12,6 +12,8 @@ from api.cookies import holds_cookie
 from api.deps import ApiDeps, DepsOf
 from api.fields import Body, BuilderId, RowId, ScopeList, Url
 from api.opening import Wish, open_session
+from api.origins import PageOrigin, page_origin
+from api.outcomes import SessionOutcome, outcome_of
 from api.problems import documented
 from domain.errors import Problem
 from domain.life import ENDED, AttemptState, Kind
@@ -25,15 +27,16 @@ log = structlog.get_logger(__name__)
 
 OPENING = documented(
     "bad_request", "unauthenticated", "provider_unknown", "config_missing", "ambiguous", "invalid_scope",
-    "redirect_url_not_allowed", "session_token_spent", "session_token_mismatch", "deleted_meanwhile",
-    "temporal_unavailable",
+    "redirect_url_not_allowed", "origin_not_allowed", "session_token_spent", "session_token_mismatch",
+    "deleted_meanwhile", "temporal_unavailable",
 )  # fmt: skip
+REDIRECT_URL = "Where the browser goes afterwards; the provider config must allow it. Left out: a page of ours."
 
 
 class CreateInstallSessionParams(Body):
     provider: BuilderId
     tenant_id: BuilderId
-    redirect_url: Url = Field(description="Where the browser goes afterwards; the provider config must allow it.")
+    redirect_url: Url | None = Field(None, description=REDIRECT_URL)
     user_id: BuilderId | None = Field(None, description="Who installs, in your own words.")
     permissions: ScopeList | None = Field(None, description="Installation scopes; the config's, if left out.")
     provider_config_id: BuilderId | None = None
@@ -45,7 +48,7 @@ class CreateInstallSessionParams(Body):
 class CreateAuthSessionParams(Body):
     provider: BuilderId
     tenant_id: BuilderId
-    redirect_url: Url = Field(description="Where the browser goes afterwards; the provider config must allow it.")
+    redirect_url: Url | None = Field(None, description=REDIRECT_URL)
     user_id: BuilderId | None = None
     installation_id: BuilderId | None = None
     scopes: ScopeList | None = None
@@ -64,29 +67,6 @@ class OpenedSession(BaseModel):
     expires_at: datetime
 
 
-class SiteChoice(BaseModel):
-    id: str
-    name: str
-    url: str
-
-
-class SessionOutcome(BaseModel):
-    """Where an attempt stands. `sites`, `tenant_id` and `user_id` are shown to a secret key alone."""
-
-    session_id: str
-    status: AttemptState
-    reason: str | None = Field(None, description="Why it failed: a stable code.")
-    expected: str | None = None
-    kind: Kind
-    provider: str
-    installation_id: str | None = None
-    connection_id: str | None = None
-    expires_at: datetime
-    sites: list[SiteChoice] | None = None
-    tenant_id: str | None = None
-    user_id: str | None = None
-
-
 class Selection(Body):
     site_id: BuilderId
 
@@ -99,31 +79,37 @@ class Completion(Body):
 
 
 @router.post("/oauth/installs", status_code=201, responses=OPENING, summary="Open a session to install the app")
-async def open_install(body: CreateInstallSessionParams, caller: AnyCaller, deps: DepsOf) -> OpenedSession:
+async def open_install(
+    body: CreateInstallSessionParams, caller: AnyCaller, origin: PageOrigin, deps: DepsOf
+) -> OpenedSession:
     wish = Wish(
         kind=Kind.INSTALLATION,
         provider_id=body.provider,
         tenant_id=body.tenant_id,
-        redirect_url=body.redirect_url,
+        redirect_url=body.redirect_url or "",
         user_id=body.user_id or "",
         provider_config_id=body.provider_config_id or "",
         label=body.label or "",
+        opener_origin=origin,
         scopes=None if body.permissions is None else tuple(body.permissions),
     )
     return _opened(await open_session(deps, caller, wish))
 
 
 @router.post("/oauth/sessions", status_code=201, responses=OPENING, summary="Open a session to connect a user")
-async def open_connect(body: CreateAuthSessionParams, caller: AnyCaller, deps: DepsOf) -> OpenedSession:
+async def open_connect(
+    body: CreateAuthSessionParams, caller: AnyCaller, origin: PageOrigin, deps: DepsOf
+) -> OpenedSession:
     wish = Wish(
         kind=Kind.CONNECTION,
         provider_id=body.provider,
         tenant_id=body.tenant_id,
-        redirect_url=body.redirect_url,
+        redirect_url=body.redirect_url or "",
         user_id=body.user_id or "",
         installation_id=body.installation_id or "",
         provider_config_id=body.provider_config_id or "",
         label=body.label or "",
+        opener_origin=origin,
         scopes=None if body.scopes is None else tuple(body.scopes),
     )
     return _opened(await open_session(deps, caller, wish))
@@ -131,7 +117,8 @@ async def open_connect(body: CreateAuthSessionParams, caller: AnyCaller, deps: D
 
 @router.get(
     "/oauth/sessions/{session_id}",
-    responses=documented("unauthenticated", "not_found"),
+    dependencies=[Depends(page_origin)],
+    responses=documented("unauthenticated", "origin_not_allowed", "not_found"),
     response_model_exclude_none=True,
     summary="The outcome of a session",
 )
@@ -140,7 +127,7 @@ async def get_outcome(session_id: RowId, caller: AnyCaller, deps: DepsOf) -> Ses
     other_token = caller.token is not None and caller.token.session_id != session.id
     if session.workspace_id != caller.workspace_id or other_token:
         raise Problem("not_found")
-    return await outcome_of(deps, session, in_full=caller.role == "secret")
+    return outcome_of(session, in_full=caller.role == "secret")
 
 
 @router.post(
@@ -153,16 +140,22 @@ async def select_site(
     session_id: RowId, body: Selection, request: Request, deps: DepsOf, presented: Presented
 ) -> SessionOutcome:
     session = await _chooser(session_id, request, deps, presented)
+    chosen = await choose(deps, session, body.site_id)
+    return outcome_of(chosen, in_full=presented is not None)
+
+
+async def choose(deps: ApiDeps, session: AuthSession, site_id: str) -> AuthSession:
+    """Record the choice and wait a little for what comes of it; answers the session as it is then."""
     if session.state != AttemptState.AWAITING_SELECTION:
         raise Problem("session_not_waiting", f"The session is {session.state}, not awaiting a selection.")
-    if body.site_id not in {site["id"] for site in session.sites or ()}:
+    if site_id not in {site["id"] for site in session.sites or ()}:
         raise Problem("site_unknown", "That site is not among the ones the consent reaches.")
     async with deps.db.transaction() as tx:
-        chosen = await sessions.choose(tx, session.id, body.site_id, deps.clock())
+        chosen = await sessions.choose(tx, session.id, site_id, deps.clock())
     if not chosen:
         raise Problem("session_not_waiting", "A site was chosen already, or the time for it has passed.")
     await deps.lives.choose_site(await _life(deps, session), session.id, deps.wait)
-    return await outcome_of(deps, await _session(deps, session_id), in_full=presented is not None)
+    return await _session(deps, session.id)
 
 
 @router.post(
@@ -178,7 +171,7 @@ async def complete(session_id: RowId, body: Completion, caller: SecretCaller, de
     _check_person(session, body)
     await _verify(deps, session)
     await hand_over(deps, session)
-    return await outcome_of(deps, await _session(deps, session_id), in_full=True)
+    return outcome_of(await _session(deps, session_id), in_full=True)
 
 
 async def _verify(deps: ApiDeps, session: AuthSession) -> None:
@@ -206,30 +199,6 @@ async def hand_over(deps: ApiDeps, session: AuthSession) -> None:
         log.warning("the engine is away; the session is kept and signalled later", session=session.id)
         return
     await deps.lives.settled(life, session.id, deps.wait)
-
-
-async def outcome_of(deps: ApiDeps, session: AuthSession, *, in_full: bool) -> SessionOutcome:
-    """What a session has come to; the life is named once the consent was accepted."""
-    done = session.state == AttemptState.COMPLETED
-    installation = session.kind == Kind.INSTALLATION
-    return SessionOutcome(
-        session_id=session.id,
-        status=AttemptState(session.state),
-        reason=session.reason or None,
-        expected=(session.expected or None) if in_full else None,
-        kind=Kind(session.kind),
-        provider=session.provider_id,
-        installation_id=(session.life_id if done else None) if installation else session.installation_id or None,
-        connection_id=session.life_id if done and not installation else None,
-        expires_at=sessions.deadline_of(session),
-        sites=_sites(session) if in_full else None,
-        tenant_id=session.tenant_id if in_full else None,
-        user_id=(session.user_id or None) if in_full else None,
-    )
-
-
-def _sites(session: AuthSession) -> list[SiteChoice] | None:
-    return [SiteChoice(**site) for site in session.sites] if session.sites else None
 
 
 def _check_person(session: AuthSession, body: Completion) -> None:

@@ -1,7 +1,8 @@
 """`/oauth/visit/{id}`: the link a browser opens. It says who connects what to whom, and leads on to the provider."""
 
 import secrets
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from fastapi import APIRouter, Request, Response
 from starlette.responses import RedirectResponse
@@ -9,12 +10,12 @@ from starlette.responses import RedirectResponse
 from api.cookies import set_cookie
 from api.deps import ApiDeps, DepsOf
 from api.fields import is_row_id
-from api.hosted import HEADERS, page, shown
+from api.hosted import HEADERS, application_of, host_for, page, refusal, shown
 from domain.errors import Problem
 from domain.life import AttemptState, Kind
 from domain.oauth.authorize import code_challenge
-from domain.redirects import origin_of
 from providers.flows import consent_url
+from providers.model import Provider, ScopeKind
 from vault import configs, sessions
 from vault.api_keys import digest
 from vault.ids import new_id
@@ -28,11 +29,13 @@ COOKIE_GRACE = timedelta(hours=1)
 
 @router.get("/oauth/visit/{session_id}", summary="The link a user opens", response_class=Response)
 async def visit(session_id: str, request: Request, deps: DepsOf) -> Response:
-    return await shown(request, _visit(session_id, deps))
+    return await shown(request, _visit(session_id, request, deps))
 
 
-async def _visit(session_id: str, deps: ApiDeps) -> Response:
+async def _visit(session_id: str, request: Request, deps: ApiDeps) -> Response:
     session, config = await _rows(session_id, deps)
+    if over := _over(session, deps.clock()):
+        return refusal(request, Problem(over), application_of(session, config))
     state, cookie, verifier = (secrets.token_urlsafe(32) for _ in range(3))
     made = await _record(deps, session, state, cookie, verifier)
     url = consent_url(
@@ -44,7 +47,7 @@ async def _visit(session_id: str, deps: ApiDeps) -> Response:
         challenge=code_challenge(verifier),
     )
     # With a confirmation afterwards the person is told apart there; the page would only stand in the way.
-    response = RedirectResponse(url, 303, HEADERS) if session.needs_verification else _page(deps, session, url)
+    response = RedirectResponse(url, 303, HEADERS) if session.needs_verification else _page(deps, session, config, url)
     seconds = int((session.expires_at - deps.clock() + COOKIE_GRACE).total_seconds())
     set_cookie(response, session, made.id, cookie, seconds)
     return response
@@ -56,11 +59,14 @@ async def _rows(session_id: str, deps: ApiDeps) -> tuple[AuthSession, ProviderCo
         config = await configs.get(tx, session.workspace_id, session.provider_config_id) if session else None
     if session is None or config is None or session.provider_id not in deps.catalog:
         raise Problem("session_unknown")
-    if session.state != AttemptState.PENDING:
-        raise Problem("session_expired" if session.reason == "expired" else "session_used")
-    if session.expires_at <= deps.clock():
-        raise Problem("session_expired")
     return session, config
+
+
+def _over(session: AuthSession, now: datetime) -> str | None:
+    """Why the link leads nowhere any more."""
+    if session.state != AttemptState.PENDING:
+        return "session_expired" if session.reason == "expired" else "session_used"
+    return "session_expired" if session.expires_at <= now else None
 
 
 async def _record(deps: ApiDeps, session: AuthSession, state: str, cookie: str, verifier: str) -> Visit:
@@ -80,14 +86,23 @@ async def _record(deps: ApiDeps, session: AuthSession, state: str, cookie: str, 
     return made
 
 
-def _page(deps: ApiDeps, session: AuthSession, url: str) -> Response:
-    origin = origin_of(session.redirect_url)
+def _page(deps: ApiDeps, session: AuthSession, config: ProviderConfig, url: str) -> Response:
+    provider = deps.catalog[session.provider_id]
+    application, host = application_of(session, config), host_for(session)
     return page(
         "visit.html",
-        provider=deps.catalog[session.provider_id].name,
+        provider=provider.name,
         installation=session.kind == Kind.INSTALLATION,
         tenant=session.tenant_id,
         user=session.user_id,
-        application=origin[1] if origin else "",
+        application=application,
+        host=host if host != application else "",
+        rights=_rights(provider, session.scopes or ()),
         consent_url=url,
     )
+
+
+def _rights(provider: Provider, scopes: Sequence[str]) -> list[str]:
+    """What will be asked for, in the catalog's words; a scope it does not describe stands for itself."""
+    described = {scope.id: scope.description for kind in ScopeKind for scope in provider.scopes.of(kind)}
+    return list(dict.fromkeys(described.get(scope) or scope for scope in scopes))

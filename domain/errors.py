@@ -43,6 +43,7 @@ _ROWS = (
     ErrorCode("trust_refused", 422, "Not in production", "Leave trust_publishable_sessions off in production."),
     ErrorCode("session_token_spent", 401, "The session token is spent", "Mint another one from your backend."),
     ErrorCode("session_token_mismatch", 403, "Not what the token fixes", "Leave out what the session token says."),
+    ErrorCode("origin_not_allowed", 403, "Not from this origin", "Add a URL of that origin to allowed_redirect_urls."),
     ErrorCode("session_not_waiting", 409, "The session does not wait for that", "Look at its state first."),
     ErrorCode("deleted_meanwhile", 409, "It was deleted at the same time", "Send the request again."),
     ErrorCode("site_unknown", 422, "Not one of the sites", "Choose one of the sites that the session lists."),
@@ -60,6 +61,7 @@ _ROWS = (
     ErrorCode("session_used", 409, "This link was used already", "Go back to the application you came from."),
     ErrorCode("state_unknown", 400, "This answer fits no request", "Start again from the application you came from."),
     ErrorCode("wrong_browser", 403, "Another browser began this", "Finish in the browser that opened the link."),
+    ErrorCode("cross_site_form", 403, "Another page sent this", "Go back to our page and choose there."),
     ErrorCode("foreign_issuer", 403, "Another server answered", "Start again; tell the operator if it happens again."),
     ErrorCode("code_missing", 400, "The provider sent no code", "Start again from the application you came from."),
     ErrorCode(

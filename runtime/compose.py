@@ -11,6 +11,7 @@ from api.lives import Lives
 from domain.points import Point, go_on
 from providers.catalog import Catalog, load_catalog
 from providers.loading import ProviderFileError
+from runtime.demo_setup import demo_places
 from runtime.errors import StartError
 from runtime.pauses import Pauses
 from runtime.settings import Settings
@@ -72,4 +73,5 @@ async def open_api_deps(settings: Settings) -> AsyncIterator[ApiDeps]:
             development=settings.development,
             session_life=timedelta(minutes=settings.session_minutes),
             reached=pauses_of(settings),
+            demo=demo_places(settings) if settings.development else None,
         )

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from api.deps import DemoPlaces
 from runtime.errors import StartError
 from runtime.settings import Settings
 
@@ -19,6 +20,16 @@ CALLBACK_PATH = "/oauth/callback"
 
 def simulator_origin(settings: Settings) -> str:
     return f"http://127.0.0.1:{settings.simulator_port}"
+
+
+def temporal_ui(settings: Settings) -> str:
+    return f"http://localhost:{settings.temporal_ui_port}"
+
+
+def demo_places(settings: Settings) -> DemoPlaces:
+    """What the demo page is made of."""
+    here = (settings.public_url, *(f"http://{host}:{settings.api_port}" for host in ("localhost", "127.0.0.1")))
+    return DemoPlaces(PROVIDER, CLIENT_ID, here, simulator_origin(settings), temporal_ui(settings))
 
 
 def development_origins(settings: Settings) -> dict[str, str]:

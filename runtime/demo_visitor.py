@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx
 
 CONSENT_LINK = re.compile(r'<a class="button" href="([^"]+)"')
+SITES_PATH = "/oauth/sites/"
 REQUEST_FIELD = re.compile(r'name="request" value="([^"]+)"')
 
 
@@ -71,12 +72,18 @@ class Visitor:
         return answer.headers["location"]
 
     async def come_back(self, callback_url: str) -> Return:
-        """Follow the provider's redirect to our callback; answers where that sends the browser on to."""
+        """Follow the provider's redirect to our callback; answers where that sends the browser on to.
+
+        Our page that asks for a site has nothing to say in its address: what it waits for is added here.
+        """
         answer = await self.client.get(callback_url)
         if answer.status_code != 303:
             raise Astray(f"our callback answered {answer.status_code}")
         url = answer.headers["location"]
-        return Return(url, dict(parse_qsl(urlsplit(url).query)))
+        parts = urlsplit(url)
+        if parts.path.startswith(SITES_PATH):
+            return Return(url, {"session_id": parts.path[len(SITES_PATH) :], "status": "awaiting_selection"})
+        return Return(url, dict(parse_qsl(parts.query)))
 
     async def walk(
         self,

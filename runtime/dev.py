@@ -10,7 +10,7 @@ from rich.console import Console as RichConsole
 from rich.table import Table
 
 from runtime.console import Console
-from runtime.demo_setup import ensure_development_config, simulator_origin
+from runtime.demo_setup import ensure_development_config, simulator_origin, temporal_ui
 from runtime.dev_keys import DevKeys, ensure_dev_keys
 from runtime.folder import hold_folder, prepare_folder
 from runtime.parts import api_url, engine, others, ports
@@ -106,7 +106,7 @@ class DevStack:
     def _note(self) -> None:
         urls = {
             "api": api_url(self._settings),
-            "temporal_ui": _temporal_ui(self._settings),
+            "temporal_ui": temporal_ui(self._settings),
             "simulator": simulator_origin(self._settings),
         }
         with suppress(OSError):
@@ -116,17 +116,14 @@ class DevStack:
         self._console.say(US, line)
 
 
-def _temporal_ui(settings: Settings) -> str:
-    return f"http://localhost:{settings.temporal_ui_port}"
-
-
 def summary(settings: Settings, keys: DevKeys) -> str:
     """The table shown when everything is up."""
     table = Table(title="Authpipe is running", show_header=False, title_justify="left")
     ask = f'curl -H "Authorization: Bearer {keys.secret}" {settings.public_url}/providers'
     for name, value in (
+        ("Demo", f"{settings.public_url}/demo"),
         ("API docs", f"{settings.public_url}/docs"),
-        ("Temporal UI", _temporal_ui(settings)),
+        ("Temporal UI", temporal_ui(settings)),
         ("Simulator", simulator_origin(settings)),
         ("Secret key", keys.secret),
         ("Publishable key", keys.publishable),

@@ -51,6 +51,7 @@ class NewConfig:
     oauth_redirect_url: str
     attachment: str
     enabled: bool = True
+    display_name: str | None = None
     allowed_redirect_urls: list[str] | None = None
     scopes: list[str] | None = None
     bot_scopes: list[str] | None = None
@@ -67,6 +68,7 @@ class ConfigFields(TypedDict, total=False):
     oauth_redirect_url: str
     attachment: str
     enabled: bool
+    display_name: str | None
     allowed_redirect_urls: list[str] | None
     scopes: list[str] | None
     bot_scopes: list[str] | None
@@ -85,6 +87,7 @@ async def create(db: Database, sealer: Sealer, workspace_id: str, new: NewConfig
         attachment=new.attachment,
         enabled=new.enabled,
         oauth_redirect_url=new.oauth_redirect_url,
+        display_name=new.display_name,
         allowed_redirect_urls=new.allowed_redirect_urls,
         scopes=new.scopes,
         bot_scopes=new.bot_scopes,
@@ -207,30 +210,6 @@ async def destroy_retired(tx: AsyncSession, now: datetime) -> int:
     """Destroy the client secrets whose grace period is over; answers how many."""
     over = (col(ClientSecret.retires_at) <= now, col(ClientSecret.sealed_secret).is_not(None))
     return (await tx.exec(update(ClientSecret).where(*over).values(sealed_secret=None))).rowcount
-
-
-async def hold(tx: AsyncSession, config_id: str, until: datetime, reason: str) -> None:
-    """Freeze the config: an operator's failure, for which no connection is blamed."""
-    await tx.exec(
-        update(ProviderConfig).where(col(ProviderConfig.id) == config_id).values(held_until=until, held_reason=reason)
-    )
-
-
-async def may_try(tx: AsyncSession, config: ProviderConfig, until: datetime) -> bool:
-    """Whether to call as this app. Of those who waited for the end of a hold one goes first, the others until then.
-
-    Nothing is written where nothing was held, as on almost every refresh.
-    """
-    if config.held_until is None:
-        return True
-    same = (col(ProviderConfig.id) == config.id, col(ProviderConfig.held_until) == config.held_until)
-    return bool((await tx.exec(update(ProviderConfig).where(*same).values(held_until=until))).rowcount)
-
-
-async def clear_hold(tx: AsyncSession, config_id: str) -> None:
-    """The app works again. It writes nothing if the config was not held, as on almost every refresh."""
-    held = (col(ProviderConfig.id) == config_id, col(ProviderConfig.held_until).is_not(None))
-    await tx.exec(update(ProviderConfig).where(*held).values(held_until=None, held_reason=""))
 
 
 def _present(workspace_id: str, config_id: str) -> SelectOfScalar[ProviderConfig]:

@@ -92,6 +92,7 @@ class ProviderConfig(Table, table=True):
     attachment: str
     enabled: bool
     oauth_redirect_url: str
+    display_name: str | None = None
     allowed_redirect_urls: list[str] | None = json()
     scopes: list[str] | None = json()
     bot_scopes: list[str] | None = json()

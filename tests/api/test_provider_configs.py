@@ -41,6 +41,7 @@ async def test_a_new_config_answers_without_its_secret(client: httpx.AsyncClient
 
 async def test_a_config_is_found_again_with_all_it_was_given(client: httpx.AsyncClient) -> None:
     extra = {
+        "display_name": "Acme Tools",
         "scopes": ["read:jira-work"],
         "bot_scopes": ["write:jira-work"],
         "allowed_redirect_urls": ["http://localhost:3000/done"],
@@ -232,3 +233,13 @@ async def test_a_public_client_has_an_empty_secret(
     assert changed.status_code == 200, changed.text
     assert await configs.client_secrets(db, sealer, made.json()["id"], clock()) == [""]
     assert (await configs.client_secrets(db, sealer, config.id, clock()))[0] == ""
+
+
+async def test_the_builders_name_can_be_changed_taken_back_and_holds_no_tricks(client: httpx.AsyncClient) -> None:
+    made = (await client.post("/api/provider-configs", json=NEW | {"display_name": "Acme Tools"})).json()
+    path = f"/api/provider-configs/{made['id']}"
+    assert (await client.patch(path, json={"display_name": "Acme"})).json()["display_name"] == "Acme"
+    assert (await client.patch(path, json={"enabled": True})).json()["display_name"] == "Acme"
+    assert "display_name" not in (await client.patch(path, json={"display_name": None})).json()
+    for trick in ("", "a\nb", "gpj\u202e.exe", "x" * 81, "a\0b"):
+        assert (await client.patch(path, json={"display_name": trick})).status_code == 422

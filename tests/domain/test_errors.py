@@ -15,6 +15,8 @@ STATUSES = {
     "not_connected": 404,
     "needs_reauth": 409,
     "ambiguous": 409,
+    "origin_not_allowed": 403,
+    "cross_site_form": 403,
     "refresh_pending": 503,
     "temporal_unavailable": 503,
     "database_unavailable": 503,

@@ -1,10 +1,20 @@
 """Where a browser may be sent: an open redirect hands codes and people to strangers."""
 
+from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from domain.redirects import is_allowed, origin_of, visit_url, with_query
+from domain.redirects import (
+    done_url,
+    host_of,
+    is_allowed,
+    origin_of,
+    origin_text,
+    sites_url,
+    visit_url,
+    with_query,
+)
 
 OURS = "https://app.example.com/oauth/callback"
 
@@ -87,8 +97,39 @@ def test_with_a_list_the_whole_url_must_stand_in_it() -> None:
         assert not is_allowed(other, listed, OURS)
 
 
-def test_our_page_lies_on_the_origin_of_the_redirect_url() -> None:
-    assert visit_url("http://localhost:8080/deep/callback?x=1", "ses_1") == "http://localhost:8080/oauth/visit/ses_1"
+@pytest.mark.parametrize(("url", "name"), [(visit_url, "visit"), (sites_url, "sites"), (done_url, "done")])
+def test_our_pages_lie_on_the_origin_of_the_redirect_url(url: Callable[[str, str], str], name: str) -> None:
+    assert url("http://localhost:8080/deep/callback?x=1#y", "ses_1") == f"http://localhost:8080/oauth/{name}/ses_1"
+
+
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        ("https://app.example.com/x?y", "https://app.example.com"),
+        ("HTTPS://APP.example.com:443", "https://app.example.com"),
+        ("http://localhost:8080", "http://localhost:8080"),
+        ("http://localhost:80/", "http://localhost"),
+        ("https://app.example.com:80", "https://app.example.com:80"),
+        ("http://[::1]:9300/x", "http://[::1]:9300"),
+        ("https://münchen.example/", "https://xn--mnchen-3ya.example"),
+        ("https://a;script-src.example/", None),
+        ("https://a'b.example/", None),
+        ("https://*.example.com/", None),
+        ("https://a,b/", None),
+        ("https://[fe80::1%25eth0]/", None),
+        ("https://" + "a" * 70 + ".example/", None),
+        ("null", None),
+        ("*", None),
+        ("", None),
+    ],
+)
+def test_an_origin_is_written_as_browsers_write_it_and_fits_a_header_or_is_none(url: str, text: str | None) -> None:
+    assert origin_text(url) == text
+
+
+def test_the_host_is_what_a_person_reads_in_the_address_bar() -> None:
+    assert host_of("https://App.example.com:8443/x") == "app.example.com"
+    assert host_of("") == host_of("javascript:alert(1)") == ""
 
 
 def test_what_is_added_to_a_url_keeps_the_rest_and_replaces_its_own() -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from runtime import dev
 from runtime.console import Console
+from runtime.demo_setup import demo_places
 from runtime.dev import DevStack, summary
 from runtime.dev_keys import DevKeys
 from runtime.errors import PortTakenError
@@ -131,8 +132,17 @@ async def test_a_taken_port_is_found_before_anything_starts(
 def test_the_summary_never_breaks_what_one_wants_to_copy(settings: Settings) -> None:
     keys = DevKeys("key_1", "ap_sk_" + "s" * 43, "key_2", "ap_pk_" + "p" * 43)
     text = summary(settings, keys)
-    for whole in (keys.secret, keys.publishable, f"{settings.public_url}/docs", str(settings.data_dir)):
+    addresses = (f"{settings.public_url}/demo", f"{settings.public_url}/docs")
+    for whole in (keys.secret, keys.publishable, *addresses, str(settings.data_dir)):
         assert whole in text
+
+
+def test_the_demo_opens_under_the_servers_own_addresses_alone(settings: Settings) -> None:
+    places = demo_places(settings)
+    port = settings.api_port
+    assert set(places.origins) == {settings.public_url, f"http://localhost:{port}", f"http://127.0.0.1:{port}"}
+    assert places.temporal_ui == f"http://localhost:{settings.temporal_ui_port}"
+    assert places.simulator == f"http://127.0.0.1:{settings.simulator_port}"
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from sqlmodel import col, select, update
 
 from domain.life import Kind, Status
-from vault import configs
+from vault import configs, holds
 from vault.configs import ConfigChanged, ConfigInUse, NewConfig
 from vault.crypto import Owner, SealBroken, Sealer
 from vault.database import Database
@@ -207,10 +207,10 @@ async def test_a_deleted_config_is_gone_but_its_secret_serves_revocations_for_a_
 async def test_a_hold_stands_until_it_is_cleared(db: Database, config: ProviderConfig, now) -> None:
     until = now + timedelta(minutes=5)
     async with db.transaction() as tx:
-        await configs.hold(tx, config.id, until, "client_refused")
+        await holds.hold(tx, config, until, "client_refused")
     held = await stored(db, config.id)
     assert (held.held_until, held.held_reason) == (until, "client_refused")
     async with db.transaction() as tx:
-        await configs.clear_hold(tx, config.id)
+        await holds.clear_hold(tx, config.id)
     freed = await stored(db, config.id)
     assert (freed.held_until, freed.held_reason) == (None, "")

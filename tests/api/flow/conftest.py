@@ -136,8 +136,12 @@ class Browser:
 
 
 def said(answer: httpx.Response) -> dict[str, str]:
+    """What the address says that the browser is sent on to; of our page that asks for a site, what it waits for."""
     assert answer.status_code == 303, answer.text
-    return dict(parse_qsl(urlsplit(answer.headers["location"]).query))
+    parts = urlsplit(answer.headers["location"])
+    if parts.path.startswith("/oauth/sites/"):
+        return {"session_id": parts.path.rpartition("/")[2], "status": "awaiting_selection"}
+    return dict(parse_qsl(parts.query))
 
 
 @pytest.fixture

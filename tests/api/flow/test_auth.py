@@ -50,7 +50,10 @@ async def test_law_07_a_publishable_key_or_session_token_opens_nothing_but_sessi
 
 async def test_every_route_but_the_pages_and_health_wants_a_key(app: Any, client_with: Any) -> None:
     """A route that is added later and forgets its key is found here."""
-    http, open_ = client_with(""), ("/oauth/visit/", "/oauth/callback", "/health/", "/docs", "/openapi.json")
+    http, open_ = (
+        client_with(""),
+        ("/oauth/visit/", "/oauth/callback", "/oauth/sites/", "/oauth/done/", "/health/", "/docs", "/openapi.json"),
+    )
     for path, methods in app.openapi()["paths"].items():
         if path.startswith(open_):
             continue

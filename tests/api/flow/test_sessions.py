@@ -42,7 +42,7 @@ async def test_two_sessions_for_the_same_key_share_one_life(config: Any, opened:
         ({"provider_config_id": "cfg_unknown"}, 404, "not_found"),
         ({"permissions": ["read:jira-wrok"]}, 422, "invalid_scope"),
         ({"redirect_url": "https://evil.example/"}, 422, "redirect_url_not_allowed"),
-        ({"redirect_url": None}, 422, "bad_request"),
+        ({"redirect_url": ""}, 422, "bad_request"),
         ({"tenant_id": ""}, 422, "bad_request"),
         ({"tenant_id": "a" * 129}, 422, "bad_request"),
         ({"tenant_id": "a\u0000b"}, 422, "bad_request"),

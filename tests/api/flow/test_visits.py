@@ -7,23 +7,50 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
+from tests.api.flow.hosted import check_page, heading, page_code, words
 from vault import sessions
 from vault.tables import AuthSession, Visit
 
 TLS = "https://app.example.com/oauth/callback"
 
 
-def page_code(answer: httpx.Response) -> tuple[int, str]:
-    assert answer.headers["content-type"].startswith("text/html"), answer.text
-    return answer.status_code, answer.text.split('<p class="code">')[1].split("<")[0]
+LINK = re.compile(r'<a class="button" href="([^"]+)"')
 
 
 async def test_the_page_says_who_connects_what_to_whom_and_leads_on(config: Any, opened: Any, browser: Any) -> None:
     session = await opened(user_id="ann")
     answer = await browser.http.get(session["authorization_url"])
     assert answer.status_code == 200
-    for words in ("Jira", "acme", "ann", "localhost"):
-        assert f"<strong>{words}</strong>" in answer.text
+    for name in ("Jira", "acme", "ann", "localhost"):
+        assert f"<strong>{name}</strong>" in answer.text
+
+
+async def test_the_builders_name_is_on_it_and_where_it_is(app_config: Any, opened: Any, browser: Any) -> None:
+    await app_config(display_name="Acme Tools", allowed_redirect_urls=["https://app.example.com/done"])
+    answer = await browser.http.get((await opened(redirect_url="https://app.example.com/done"))["authorization_url"])
+    assert heading(answer) == "Install Acme Tools in Jira"
+    assert "Application Acme Tools at app.example.com" in words(answer)
+
+
+async def test_it_says_what_the_app_will_be_able_to_do_in_the_catalogs_words(
+    config: Any, opened: Any, browser: Any, deps: Any
+) -> None:
+    answer = await browser.http.get((await opened(permissions=["read:jira-work"]))["authorization_url"])
+    asked = parse_qs(urlsplit(LINK.findall(answer.text)[0].replace("&amp;", "&")).query)["scope"][0].split()
+    lists = deps.catalog["jira"].scopes
+    described = {scope.id: scope.description for scope in (*lists.user, *lists.installation)}
+    assert {"read:jira-work", "offline_access"} <= set(asked)
+    for scope in asked:
+        assert described[scope] in words(answer)
+
+
+async def test_it_warns_who_did_not_start_this_and_goes_nowhere_by_itself(
+    config: Any, opened: Any, browser: Any
+) -> None:
+    answer = await browser.http.get((await opened())["authorization_url"])
+    check_page(answer)
+    assert "refresh" not in answer.headers
+    assert "If you did not start this yourself, close this page" in words(answer)
 
 
 async def test_the_way_on_is_the_providers_with_pkce_and_a_state_of_its_own(
@@ -108,6 +135,18 @@ async def test_visits_are_bounded(
     assert page_code(await browser.http.get(link)) == (429, "too_many_visits")
     assert len(await rows(Visit)) == 2
     assert (await browser.http.get(callback)).status_code == 303, "an open tab still finishes"
+
+
+async def test_a_link_that_leads_nowhere_still_says_whose_it_is(
+    app_config: Any, opened: Any, browser: Any, clock: Any
+) -> None:
+    await app_config(display_name="Acme Tools")
+    used, late = (await opened())["authorization_url"], (await opened(label="late"))["authorization_url"]
+    await browser.walk(used)
+    assert words(await browser.http.get(used)).startswith("A Acme Tools")
+    clock.advance(minutes=15)
+    answer = await browser.http.get(late)
+    assert (heading(answer), words(answer)[:12]) == ("This link has expired", "A Acme Tools")
 
 
 @pytest.mark.parametrize(
