@@ -127,10 +127,11 @@ async def _keep(
         async with deps.db.transaction() as tx:
             row, fresh = await lock_life(tx, life.id), await sessions.get_session(tx, session.id)
             kept = await credentials.candidate(tx, life.id, session.id)
-            if kept is None and (row is None or row.deleted_at or fresh is None or fresh.state in ENDED):
+            gone = row is None or row.deleted_at is not None
+            if kept is None and (gone or fresh is None or fresh.state in ENDED):
                 # Too late: a secret that is kept now would be nobody's, and never destroyed.
                 await ledger.resolve(tx, attempt, ledger.SUPERSEDED, deps.clock())
-                return Failed(SESSION_ENDED)
+                return Failed(DELETED if gone else SESSION_ENDED)
             if kept is None:
                 kept = credentials.new_candidate(life, session.id, ref, sealed)
                 tx.add(kept)

@@ -553,7 +553,7 @@ async def test_an_exchange_commits_only_while_its_installation_lives(stage: Any)
 
 
 async def test_a_deletion_and_a_swap_at_once_do_not_wait_for_each_other_in_a_circle(stage: Any) -> None:
-    """Both lock the installation before the connection; PostgreSQL would break a circle by an error in one of them."""
+    """Both lock in the order of the ids; PostgreSQL would break a circle by an error in one of them."""
     installation = await stage.connected()
     life = await stage.life(Kind.CONNECTION, installation_id=installation.id)
     session = await stage.come_back(life)
@@ -564,12 +564,13 @@ async def test_a_deletion_and_a_swap_at_once_do_not_wait_for_each_other_in_a_cir
         await asyncio.wait_for(locked.wait(), 10)
 
     async def delete_slowly() -> None:
+        first, second = sorted((installation.id, life.id))
         async with stage.deps.db.transaction() as tx:
-            assert await lives.lock_life(tx, installation.id)
+            assert await lives.lock_life(tx, first)
             locked.set()
             if stage.deps.db.dialect == "postgresql":
                 await somebody_waits(stage)
-            assert await lives.lock_life(tx, life.id)
+            assert await lives.lock_life(tx, second)
 
     locked = asyncio.Event()
     # acknowledge, intend, keep, allot; then the deletion begins; then the swap
