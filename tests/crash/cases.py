@@ -244,8 +244,11 @@ class ConsentCase(Case):
         sent = sum(grant["counters"]["exchanges"] + grant["counters"]["refused"] for grant in await self.app.grants())
         if outcome.get("reason") != "exchange_unknown" or sent > 1:
             return f"{outcome.get('reason')} after {sent} sends"
-        back = await self._consent_again()
-        return Ending.UNKNOWN if back.said["status"] == "completed" and await self.usable() else "no way on"
+        self.session_id = (await self._consent_again()).said["session_id"]
+        # The browser waits eight seconds for the outcome, and then leads on without it.
+        await self.stack.until(self.ended)
+        connected = (await self._outcome())["status"] == "completed" and await self.usable()
+        return Ending.UNKNOWN if connected else "no way on"
 
     async def _consent_again(self) -> Return:
         return (await self.app.consent("/oauth/installs", PERSON, self.sites, tenant_id=TENANT))[1]

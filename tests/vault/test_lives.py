@@ -16,8 +16,10 @@ from vault.lives import (
     compare_and_set,
     find_or_create,
     get_life,
+    itself,
+    lock_in_order,
     lock_life,
-    siblings,
+    sharing,
 )
 from vault.tables import Life
 
@@ -158,17 +160,16 @@ async def test_writers_of_one_life_come_one_after_the_other(db: Database, life: 
     assert (await row_of(life)).failures == 5
 
 
-async def test_siblings_are_the_other_living_rows_of_a_grant(
-    db: Database, new_life: Any, row_of: Any, now: Any
-) -> None:
-    ann, bob, eve, none = [await new_life(user_id=user) for user in ("ann", "bob", "eve", "none")]
-    for life in (ann, bob, eve):
+async def test_the_rows_of_a_grant_are_the_active_ones_that_name_it(db: Database, new_life: Any, now: Any) -> None:
+    ann, bob, eve, dead, none = [await new_life(user_id=user) for user in ("ann", "bob", "eve", "dead", "none")]
+    for life in (ann, bob, eve, dead):
+        status = Status.NEEDS_REAUTH if life is dead else Status.ACTIVE
         async with db.transaction() as tx:
-            await compare_and_set(tx, life, now, grant_id="grant_1")
+            await compare_and_set(tx, life, now, grant_id="grant_1", status=status)
     await entomb(db, eve.id, now)
-    async with db.reading() as tx:
-        assert [life.id for life in await siblings(tx, await row_of(ann))] == [bob.id]
-        assert await siblings(tx, none) == []
+    async with db.transaction() as tx:
+        assert list(await lock_in_order(tx, sharing("grant_1"))) == sorted([ann.id, bob.id])
+        assert list(await lock_in_order(tx, itself(none.id), sharing(none.grant_id))) == [none.id]
 
 
 async def test_there_is_no_life_of_an_unknown_id(db: Database) -> None:
