@@ -39,7 +39,7 @@ red: $(STAMP) ## break each law in a copy and require that its tests fail; ONLY=
 	@$(BIN)/python tests/laws/red.py $(ONLY)
 
 crash: $(STAMP) ## kill, stop and cut everything at every crash point (minutes)
-	@$(BIN)/python -m pytest tests/crash
+	@$(BIN)/python -m pytest tests/crash tests/end_to_end/in_process/test_store_lost.py
 
 year: $(STAMP) ## ninety simulated days of hourly refreshes (minutes)
 	@$(BIN)/python -m pytest -m slow -k ninety_days tests/end_to_end

@@ -84,6 +84,7 @@ async def _grown(life: Overlap) -> int:
     return (await _served(life))[0] - life.first["generation"]
 
 
+@pytest.mark.slow
 async def test_a_worker_that_wakes_late_neither_sends_nor_overwrites(
     short_leases: HoldingStack, tmp_path: Path
 ) -> None:

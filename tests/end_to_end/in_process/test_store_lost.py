@@ -128,7 +128,10 @@ async def connect(world: Any, sealer: Sealer, config_id: str, number: int, secon
 
 @pytest.mark.parametrize(
     ("count", "first", "last"),
-    [(60, 34, 46), pytest.param(1000, 240, 400, marks=[pytest.mark.slow, pytest.mark.timeout(900)])],
+    [
+        pytest.param(60, 34, 46, marks=pytest.mark.slow),
+        pytest.param(1000, 240, 400, marks=[pytest.mark.slow, pytest.mark.timeout(900)]),
+    ],
     ids=["sixty", "a_thousand"],
 )
 async def test_with_the_engines_store_deleted_every_connection_is_back_and_refreshed_in_time(
