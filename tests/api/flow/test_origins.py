@@ -4,6 +4,7 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from vault.tables import AuthSession, Life
 
@@ -199,3 +200,16 @@ async def test_a_backend_has_no_origin_and_records_none(
     answer = await client.post("/oauth/installs", json=opening(redirect_url=None), headers={"origin": EVIL})
     assert (answer.status_code, readable_by(answer)) == (201, None)
     assert [row.opener_origin for row in await rows(AuthSession)] == [""]
+
+
+async def test_with_the_vault_away_a_page_is_told_no_more_than_anybody(
+    listed: Any, page: httpx.AsyncClient, opening: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: Any) -> bool:
+        raise OperationalError("SELECT", {}, ConnectionError())
+
+    monkeypatch.setattr("api.origins._by_config", away)
+    preflight = await page.options("/oauth/installs", headers={"origin": APP, **PREFLIGHT})
+    assert refused(preflight) == (403, "origin_not_allowed")
+    asked = await page.post("/oauth/installs", json=opening(redirect_url=None), headers={"origin": APP})
+    assert (refused(asked), readable_by(asked)) == ((503, "database_unavailable"), None)
