@@ -10,10 +10,10 @@ STAMP := $(VENV)/.installed
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3 python,\
 	$(shell $(name) -c 'import sys; sys.version_info >= (3, 11) and print("$(name)")' 2>/dev/null)))
 
-.PHONY: help install dev demo test red crash year bench check fix lock clean
+.PHONY: help install dev demo test browser screenshots red crash year bench check fix lock clean
 
 help: ## list what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 install: $(STAMP) ## make .venv from the lock file
 
@@ -33,7 +33,13 @@ demo: $(STAMP) ## walk through a whole life, step by step
 	@$(BIN)/python -m runtime.cli demo
 
 test: $(STAMP) ## run the tests
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+	@$(BIN)/python -m pytest -n 2 -m "not slow"
+
+browser: $(STAMP) ## walk through the pages in the system's Chromium, the long ways too
+	@$(BIN)/python -m pytest tests/browser
+
+screenshots: $(STAMP) ## make the README's pictures in docs/images (needs Chromium)
+	@$(BIN)/python -m tests.browser.screenshots
 
 red: $(STAMP) ## break each law in a copy and require that its tests fail; ONLY=law_05 for one
 	@$(BIN)/python tests/laws/red.py $(ONLY)

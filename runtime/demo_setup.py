@@ -43,6 +43,7 @@ def development_config(settings: Settings) -> dict[str, Any]:
         "provider_id": PROVIDER,
         "client_id": CLIENT_ID,
         "client_secret": CLIENT_SECRET,
+        "display_name": "Demo product",
         "oauth_redirect_url": settings.public_url + CALLBACK_PATH,
         "attachment": "user",
         "enabled": True,

@@ -14,12 +14,31 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from vault.crypto import Sealer
 from vault.database import Database, migrate
 from vault.key_store import SqlKeyStore
 from vault.keys import KeyRing, Keys
 from vault.tables import Table
+
+# Their tests share a stack of real processes, so each of these folders is one worker's.
+TOGETHER = ("tests/end_to_end/test_", "tests/crash/", "tests/browser/")
+# Each file here starts an engine of its own.
+BY_FILE = ("tests/workflows/", "tests/runtime/test_reconcile.py")
+
+
+class ByStack(LoadScopeScheduling):
+    """One test at a time to whoever is idle, but all of a folder that shares a stack to the same worker."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        if nodeid.startswith(BY_FILE):
+            return nodeid.partition("::")[0]
+        return next((folder for folder in TOGETHER if nodeid.startswith(folder)), nodeid)
+
+
+def pytest_xdist_make_scheduler(config: Any, log: Any) -> ByStack:
+    return ByStack(config, log)
 
 
 @dataclass

@@ -8,7 +8,7 @@ from tests.crash.rounds import bring_to_points, kill, play
 from tests.crash.stack import HoldingStack
 from tests.crash.table import POINTS, Cell, Fault, expected
 
-pytestmark = [pytest.mark.xdist_group("crash"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 OF_THE_API = Cell("callback.after_consuming", Fault.API, window=True)
 OF_THE_WORKER = [Cell(point, Fault.WORKER, window=True) for point in POINTS if point != OF_THE_API.point]

@@ -12,7 +12,7 @@ from tests.crash.second_worker import Way, second_worker
 from tests.crash.stack import HoldingStack
 from tests.crash.table import Cell, Ending, Fault
 
-pytestmark = [pytest.mark.xdist_group("crash"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 UNSENT, SENT = Point.REFRESH_AFTER_INTENT, Point.REFRESH_AFTER_ANSWER
 NEXT = {UNSENT: SENT, SENT: Point.REFRESH_AFTER_COMMIT}

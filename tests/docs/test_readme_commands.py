@@ -77,6 +77,7 @@ def running(script: str, folder: Path, env: dict[str, str]) -> Iterator[None]:
         child.wait(30)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_readme_leads_to_a_credential_in_at_most_four_commands(tmp_path: Path) -> None:
     assert len(TRY_IT) <= 4

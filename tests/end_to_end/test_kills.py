@@ -5,8 +5,6 @@ import signal
 
 import pytest
 
-pytestmark = pytest.mark.xdist_group("stack")
-
 ONE = ("Acme Engineering",)
 
 

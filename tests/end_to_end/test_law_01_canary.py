@@ -27,8 +27,6 @@ from vault.sealing import VERIFIER, visit_owner
 from vault.sessions import get_session
 from vault.tables import Visit
 
-pytestmark = pytest.mark.xdist_group("stack")
-
 ONE = ("Acme Engineering",)
 CONTROL = "control-canary-5f1d0b7c2e9a4d6f"
 

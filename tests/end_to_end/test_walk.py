@@ -1,9 +1,5 @@
 """The main job on real processes: install, connect, fetch, refresh, delete."""
 
-import pytest
-
-pytestmark = pytest.mark.xdist_group("stack")
-
 BOTH = ("Acme Engineering", "Acme Support")
 ONE = ("Acme Engineering",)
 
