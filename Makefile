@@ -33,10 +33,10 @@ demo: $(STAMP) ## walk through a whole life, step by step
 	@$(BIN)/python -m runtime.cli demo
 
 test: $(STAMP) ## run the tests
-	@$(BIN)/python -m pytest -n 2 -m "not slow"
+	@$(BIN)/python -m pytest -n 3 -m "not slow"
 
 browser: $(STAMP) ## walk through the pages in the system's Chromium, the long ways too
-	@$(BIN)/python -m pytest tests/browser
+	@$(BIN)/python -m pytest tests/browser tests/docs/test_readme_commands.py
 
 screenshots: $(STAMP) ## make the README's pictures in docs/images (needs Chromium)
 	@$(BIN)/python -m tests.browser.screenshots
@@ -45,7 +45,7 @@ red: $(STAMP) ## break each law in a copy and require that its tests fail; ONLY=
 	@$(BIN)/python tests/laws/red.py $(ONLY)
 
 crash: $(STAMP) ## kill, stop and cut everything at every crash point (minutes)
-	@$(BIN)/python -m pytest tests/crash tests/end_to_end/in_process/test_store_lost.py
+	@$(BIN)/python -m pytest tests/crash tests/end_to_end/test_kills.py tests/runtime/test_reconcile.py tests/end_to_end/in_process/test_store_lost.py
 
 year: $(STAMP) ## ninety simulated days of hourly refreshes (minutes)
 	@$(BIN)/python -m pytest -m slow -k ninety_days tests/end_to_end

@@ -24,6 +24,7 @@ async def test_an_installer_chooses_a_site_by_the_pages_alone(product, new_visit
     assert (await product.credential()).json()["site"]["name"] == "Acme Support"
 
 
+@pytest.mark.slow
 async def test_a_link_that_was_used_says_so_and_so_does_the_way_back(product, visitor):
     opened = await product.open()
     page = await visitor.open(opened["authorization_url"])
@@ -40,6 +41,7 @@ async def test_a_link_that_was_used_says_so_and_so_does_the_way_back(product, vi
     assert (await product.outcome(opened["session_id"]))["status"] == "completed"
 
 
+@pytest.mark.slow
 async def test_a_link_that_is_too_old_says_so_before_and_after_the_provider(product, stack, visitor):
     opened = await product.open()
     page = await visitor.open(opened["authorization_url"])
@@ -54,6 +56,7 @@ async def test_a_link_that_is_too_old_says_so_before_and_after_the_provider(prod
     assert (await product.credential()).status_code == 404
 
 
+@pytest.mark.slow
 async def test_of_two_tabs_the_first_to_finish_counts_and_the_other_changes_nothing(product, visitor):
     opened = await product.open()
     first = await visitor.open(opened["authorization_url"])
@@ -71,6 +74,7 @@ async def test_of_two_tabs_the_first_to_finish_counts_and_the_other_changes_noth
     assert (await product.credential()).json()["generation"] == generation
 
 
+@pytest.mark.slow
 async def test_another_browser_that_is_handed_the_link_at_the_end_sees_nothing(product, visitor, new_visitor):
     page = await visitor.open((await product.open())["authorization_url"])
     await consent(page)
@@ -93,6 +97,7 @@ async def test_where_popups_are_blocked_the_page_itself_goes_and_comes_back(prod
     assert len(visitor.context.pages) == 1
 
 
+@pytest.mark.slow
 async def test_a_denial_comes_back_to_the_page_where_popups_are_blocked(product, visitor):
     await visitor.context.add_init_script("window.open = () => null")
     page = await visitor.open(await product.page(product.install()))
@@ -102,6 +107,7 @@ async def test_a_denial_comes_back_to_the_page_where_popups_are_blocked(product,
     await state_is(page, "denied")
 
 
+@pytest.mark.slow
 async def test_a_choice_of_site_leads_back_to_the_page_where_popups_are_blocked(product, visitor):
     await visitor.context.add_init_script("window.open = () => null")
     page = await visitor.open(await product.page(product.install()))
@@ -111,6 +117,7 @@ async def test_a_choice_of_site_leads_back_to_the_page_where_popups_are_blocked(
     await state_is(page, "done")
 
 
+@pytest.mark.slow
 async def test_a_page_of_ours_does_not_show_in_a_frame(product, visitor):
     link = (await product.open())["authorization_url"]
     visitor.watch.expect("frame")
@@ -121,6 +128,7 @@ async def test_a_page_of_ours_does_not_show_in_a_frame(product, visitor):
     assert await frame.get_by_text("Continue to").count() == 0
 
 
+@pytest.mark.slow
 async def test_a_window_that_another_origin_opened_is_told_nothing(product, stack, visitor):
     link = await product.open_by_token(opener_origin=stack.site.origin.replace("127.0.0.1", "localhost"))
     page = await visitor.open(await product.page())

@@ -21,6 +21,7 @@ async def test_a_tenant_installs_in_a_popup_which_closes_by_itself(product, visi
         await popup.wait_for_event("close")
 
 
+@pytest.mark.slow
 async def test_a_user_connects_inside_the_installation(product, visitor):
     page = await visitor.open(await product.page(product.install(), product.connect()))
     await consent(await press(page))
@@ -43,6 +44,7 @@ async def test_of_several_sites_the_person_chooses_one_in_the_popup(product, vis
     assert (await product.credential()).json()["site"]["name"] == "Acme Support"
 
 
+@pytest.mark.slow
 async def test_who_denies_has_changed_nothing_and_may_try_again(product, visitor):
     page = await visitor.open(await product.page(product.install()))
     popup = await press(page)
@@ -57,6 +59,7 @@ async def test_who_denies_has_changed_nothing_and_may_try_again(product, visitor
     await state_is(page, "done")
 
 
+@pytest.mark.slow
 async def test_a_double_click_opens_one_window_and_one_session(product, visitor):
     page = await visitor.open(await product.page(product.install()))
     async with page.expect_popup() as opening:
@@ -70,6 +73,7 @@ async def test_a_double_click_opens_one_window_and_one_session(product, visitor)
     assert len(visitor.context.pages) <= 2
 
 
+@pytest.mark.slow
 async def test_a_closed_window_is_noticed_and_the_button_opens_another(product, visitor):
     page = await visitor.open(await product.page(product.install()))
     popup = await press(page)
@@ -101,6 +105,7 @@ async def test_a_provider_that_cuts_the_opener_does_not_lose_the_outcome(product
     assert [event for event, _ in await told(page)] == ["error", "install"]
 
 
+@pytest.mark.slow
 async def test_another_account_is_refused_and_the_page_says_which_was_expected(product, stack, visitor):
     page = await visitor.open(await product.page(product.install(), product.connect()))
     await consent(await press(page))
@@ -119,6 +124,7 @@ async def test_another_account_is_refused_and_the_page_says_which_was_expected(p
     await popup.close()
 
 
+@pytest.mark.slow
 async def test_a_wrong_site_is_refused_and_the_page_says_which_was_expected(product, visitor):
     page = await visitor.open(await product.page(product.install(), product.connect()))
     await consent(await press(page))

@@ -14,7 +14,10 @@ async def connected(stack, **rules):
     return app
 
 
-@pytest.mark.parametrize("part", ["worker", "api", "temporal"])
+# The worker and the API are killed in tests/crash as well.
+@pytest.mark.parametrize(
+    "part", [pytest.param("worker", marks=pytest.mark.slow), pytest.param("api", marks=pytest.mark.slow), "temporal"]
+)
 async def test_a_life_goes_on_after_a_part_was_killed(stack, part):
     app = await connected(stack, token_lifetime=8)
     before = (await app.read("t")).json()

@@ -12,7 +12,7 @@ SLOW_IS_FINE = (HealthCheck.too_slow, HealthCheck.data_too_large)
 
 settings.register_profile(
     "quick",
-    max_examples=6,
+    max_examples=5,
     stateful_step_count=12,
     deadline=None,
     derandomize=True,

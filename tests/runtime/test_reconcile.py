@@ -264,6 +264,7 @@ async def failing(place: Place, life: Life) -> bool:
     return bool(described.raw_description.pending_workflow_task.attempt >= 2)
 
 
+@pytest.mark.slow
 async def test_a_stuck_workflow_is_started_anew_from_its_row_and_reported(place: Place) -> None:
     life, well = await place.row("stuck"), await place.row("well")
     async with mistaken(place.client):
