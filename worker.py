@@ -21,7 +21,7 @@ from api.lives import Lives
 from runtime.compose import open_activity_deps
 from runtime.errors import StartError
 from runtime.logs import configure_logs
-from runtime.pace import Pace
+from runtime.pace import STARTS_PER_SECOND, Pace
 from runtime.reconcile_daily import full_pass
 from runtime.settings import Settings, load_settings
 from runtime.sweeper import Sweeper, sweep_for_ever
@@ -34,7 +34,6 @@ from workflows.reconcile import Reconcile
 
 WORKFLOWS = [ConnectionLife, Reconcile]
 CACHED_LIVES = 2000
-STARTS_PER_SECOND = 50.0
 GRACE = timedelta(seconds=5)
 REFUSED = 2
 

@@ -21,7 +21,7 @@ from domain.life import AttemptState, Kind, Status
 from vault import configs, credentials, ledger, sessions
 from vault.events import append_event
 from vault.grants import join_grant
-from vault.lives import LostRace, active_of, allot_generation, compare_and_set, itself, lock_in_order
+from vault.lives import LostRace, active_of, allot_generation, compare_and_set, itself, lock_in_order, with_account
 from vault.tables import AuthSession, Life
 
 
@@ -101,8 +101,8 @@ async def _locked(tx: AsyncSession, life: Life, swap: Swap) -> tuple[Life, list[
     ended = fresh is None or fresh.state == AttemptState.FAILED
     if ended:
         return Failed("session_ended")
-    account = swap.chosen.account_id
-    return row, [r for r in rows.values() if r.id != row.id and account and r.account_id == account]
+    del rows[row.id]
+    return row, with_account(rows, swap.chosen.account_id)
 
 
 async def _swap(tx: AsyncSession, row: Life, swap: Swap, now: datetime) -> None:

@@ -18,7 +18,7 @@ from domain.life import ENDED, AttemptState
 from vault import credentials, holds, sessions
 from vault.crypto import SealBroken
 from vault.keys import KeyRingError
-from vault.lives import active_of, get_life, itself, lock_in_order
+from vault.lives import active_of, get_life, itself, lock_in_order, with_account
 from vault.tables import AuthSession, Life, ProviderConfig
 
 UNKNOWN_SESSION = "unknown_session"
@@ -119,8 +119,7 @@ async def _end(deps: Deps, rows: Rows, verdict: Failed | Later) -> AttemptResult
         await credentials.destroy(tx, rows.life.id, session_id=session.id)
         if verdict.hold:
             await holds.hold(tx, rows.config, now + deps.limits.operator_hold, verdict.reason)
-        shared = [row for row in locked.values() if account_id and row.account_id == account_id]
-        told = await tell(tx, shared, now)
+        told = await tell(tx, with_account(locked, account_id), now)
     if unwanted is not None:
         await unwanted.disown(deps, rows.config)
     others = [sibling for sibling in told if sibling.life_id != rows.life.id]

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from activities.deps import Deps
+from activities.ids import ids_of
 from activities.messages import Ending, LifeIds, ProbeOrder, ProbeReport
 from activities.projection import project_reauth
 from domain.life import Status
@@ -66,8 +67,7 @@ async def accepts(deps: Deps, life: Life, credential: Credential, access_token: 
 async def tell(tx: AsyncSession, siblings: Sequence[Life], now: datetime) -> list[LifeIds]:
     """Their grant changed: these locked rows are marked to be probed at once. The answer is for telling them so."""
     await ask_for_probe(tx, siblings, now)
-    told = siblings[:TOLD_AT_ONCE]
-    return [LifeIds(s.workspace_id, s.kind, s.provider_id, s.id, s.tenant_id, s.user_id) for s in told]
+    return [ids_of(sibling) for sibling in siblings[:TOLD_AT_ONCE]]
 
 
 async def _mark(deps: Deps, life: Life, credential: Credential, refused_at: datetime | None) -> None:

@@ -47,7 +47,7 @@ async def tell_of_candidate(
     return await tell(deps, life, config, secrets)
 
 
-async def is_shared(deps: Deps, config: ProviderConfig, account_id: str, *, but: str = "") -> bool:
+async def is_shared(deps: Deps, config: ProviderConfig, account_id: str, *, but: str) -> bool:
     """Whether that account's grant at the app is somebody's: a living row's, or that of an attempt under way.
 
     An attempt whose account is not known yet counts. `but` is the session that asks.

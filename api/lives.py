@@ -14,7 +14,7 @@ from temporalio.client import (
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.messages import LifeIds
+from activities.ids import ids_of
 from domain.errors import Problem
 from domain.identity import workflow_id
 from vault.tables import Life
@@ -30,11 +30,6 @@ Answer = TypeVar("Answer", Freshness, Settlement)
 CALL = timedelta(seconds=3)
 QUERY = timedelta(seconds=2)
 STARTS_AT_ONCE = 32
-
-
-def ids_of(life: Life) -> LifeIds:
-    """What a life's workflow is started with: ids only."""
-    return LifeIds(life.workspace_id, life.kind, life.provider_id, life.id, life.tenant_id, life.user_id)
 
 
 def workflow_of(life: Life) -> str:

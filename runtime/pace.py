@@ -2,6 +2,8 @@
 
 import asyncio
 
+STARTS_PER_SECOND = 50.0
+
 
 class Pace:
     """At most `per_second` turns in a second, counted from when each was really given: a lag is not caught up."""

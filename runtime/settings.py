@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as UnreadableSetting
 
 from runtime.errors import SettingsError
+from runtime.pace import STARTS_PER_SECOND
 
 PREFIX = "AUTHPIPE_"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -108,7 +109,10 @@ class Settings(BaseSettings):
         30, ge=1, le=1440, description="Minutes the builder's backend has to confirm the user of a session."
     )
     reconcile_starts_per_second: float = Field(
-        50, gt=0, le=10_000, description="Workflows that reconciling starts or wakes in a second, at most."
+        STARTS_PER_SECOND,
+        gt=0,
+        le=10_000,
+        description="Workflows that reconciling starts or wakes in a second, at most.",
     )
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="`console` for people, `json` for machines; `auto` is json in production."

@@ -1,6 +1,6 @@
 """Rows of installations and connections: finding, making, and changing them by compare-and-set."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -131,6 +131,11 @@ def active_of(config_id: str, account_id: str) -> ColumnElement[bool]:
 
 def _active() -> ColumnElement[bool]:
     return and_(col(Life.status) == Status.ACTIVE, col(Life.deleted_at).is_(None))
+
+
+def with_account(rows: Mapping[str, Life], account_id: str) -> list[Life]:
+    """Those of the rows that are of an account; none where the account cannot be told."""
+    return [row for row in rows.values() if account_id and row.account_id == account_id]
 
 
 async def ask_for_probe(tx: AsyncSession, rows: Iterable[Life], now: datetime) -> None:

@@ -21,7 +21,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from activities.attempt import advance_attempt, close_attempt
 from activities.deps import Deps, Limits
 from activities.http import ProviderHttp
-from activities.messages import AttemptOrder, AttemptResult, LifeIds, RefreshOrder, RefreshResult
+from activities.ids import ids_of
+from activities.messages import AttemptOrder, AttemptResult, RefreshOrder, RefreshResult
 from activities.refresh import refresh
 from domain.life import AttemptState, Kind, Status
 from domain.oauth.authorize import code_challenge
@@ -291,10 +292,10 @@ class Stage:
             assert await sessions.consume(tx, visit, sealed, at or self.clock.now)
 
     async def advance(self, life: Life, session: AuthSession, deps: Deps | None = None) -> AttemptResult:
-        return await advance_attempt(deps or self.deps, AttemptOrder(ids(life), session.id))
+        return await advance_attempt(deps or self.deps, AttemptOrder(ids_of(life), session.id))
 
     async def close(self, life: Life, session: AuthSession, deps: Deps | None = None) -> AttemptResult:
-        return await close_attempt(deps or self.deps, AttemptOrder(ids(life), session.id))
+        return await close_attempt(deps or self.deps, AttemptOrder(ids_of(life), session.id))
 
     async def connect(self, life: Life, person: str = "admin", sites: Sequence[str] = (ENGINEERING,)) -> Life:
         """Take a life from consent to active."""
@@ -308,7 +309,7 @@ class Stage:
     async def refresh(self, life: Life, deps: Deps | None = None) -> RefreshResult:
         """Refresh the generation that stands in the row now."""
         row = await self.row(life)
-        return await refresh(deps or self.deps, RefreshOrder(ids(life), row.generation))
+        return await refresh(deps or self.deps, RefreshOrder(ids_of(life), row.generation))
 
     async def entomb(self, life: Life) -> list[Life]:
         return await deletions.entomb(self.deps.db, life.id, self.clock.now)
@@ -333,10 +334,6 @@ class Stage:
                 await step()
 
         self.wire.on_send = on_send
-
-
-def ids(life: Life) -> LifeIds:
-    return LifeIds(life.workspace_id, life.kind, life.provider_id, life.id, life.tenant_id, life.user_id)
 
 
 def as_read(found: reading.Found) -> Reading:

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import update
 from sqlmodel import col
 
-from activities.messages import Ending, LifeIds, RefreshOrder
+from activities.ids import ids_of
+from activities.messages import Ending, RefreshOrder
 from activities.refresh import TOKEN_UNCHANGED, refresh
 from activities.revoke import revoke
 from domain.life import AttemptState, Kind, Status
@@ -20,10 +21,6 @@ ON_ONE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 REFUSED = {"status": 401, "body": {"error": "invalid_client"}}
 TOKEN = "plain.token"
 PATH = "/plain/token"
-
-
-def ids(life: Any) -> LifeIds:
-    return LifeIds(life.workspace_id, life.kind, life.provider_id, life.id, life.tenant_id, life.user_id)
 
 
 async def change_secret(stage: Any, secret: str = "not-known-to-the-provider") -> None:
@@ -59,7 +56,7 @@ async def test_a_revocation_is_told_with_the_secret_the_provider_still_knows(sta
     life = await active(stage)
     await change_secret(stage)
     await stage.entomb(life)
-    assert (await revoke(stage.deps, ids(life))).upstream == "confirmed"
+    assert (await revoke(stage.deps, ids_of(life))).upstream == "confirmed"
     assert await stage.asked("plain.revoke") == 2
 
 
@@ -169,7 +166,7 @@ async def test_a_workflow_that_knows_more_than_the_row_reads_it_again(stage: Any
     """An older vault was restored."""
     life = await active(stage)
     asked = await stage.asked(TOKEN)
-    ahead = RefreshOrder(ids(life), (await stage.row(life)).generation + 3)
+    ahead = RefreshOrder(ids_of(life), (await stage.row(life)).generation + 3)
     assert (await refresh(stage.deps, ahead)).ending is Ending.RELOAD
     assert await stage.asked(TOKEN) == asked
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from sqlmodel import col, delete, update
 
+from activities.ids import ids_of
 from activities.load import load
 from activities.messages import Ending, LifeIds, RevokeResult
 from activities.revoke import revoke
@@ -19,10 +20,6 @@ from vault.tables import ClientSecret, Event, Life
 ON_ONE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
-def ids(life: Any) -> LifeIds:
-    return LifeIds(life.workspace_id, life.kind, life.provider_id, life.id, life.tenant_id, life.user_id)
-
-
 async def buried(stage: Any, life: Any, upstream: str) -> None:
     """Everything a finished deletion promises."""
     row, stone = await stage.row(life), await stage.tombstone(life)
@@ -32,14 +29,14 @@ async def buried(stage: Any, life: Any, upstream: str) -> None:
     assert (await stage.events(life))[-1] == "deleted"
     last = (await stage.all(Event, life_id=life.id))[-1]
     assert last.data["upstream"] == upstream
-    assert (await load(stage.deps, ids(life))).status == Status.REVOKED
+    assert (await load(stage.deps, ids_of(life))).status == Status.REVOKED
 
 
 async def test_without_a_tombstone_nothing_is_revoked(stage: Any) -> None:
     """A `delete` signal sent by hand ends no life: deletion goes through the API."""
     life = await stage.connected()
     before = await stage.secrets(life)
-    assert await revoke(stage.deps, ids(life)) == RevokeResult(Ending.RELOAD)
+    assert await revoke(stage.deps, ids_of(life)) == RevokeResult(Ending.RELOAD)
     assert await stage.secrets(life) == before
     assert (await stage.row(life)).status == Status.ACTIVE
 
@@ -48,7 +45,7 @@ async def test_a_provider_that_can_is_told_and_confirms(stage: Any) -> None:
     life = await stage.connected(provider="plain")
     secrets = await stage.secrets(life)
     await stage.entomb(life)
-    assert await revoke(stage.deps, ids(life)) == RevokeResult(Ending.DONE, "confirmed")
+    assert await revoke(stage.deps, ids_of(life)) == RevokeResult(Ending.DONE, "confirmed")
     assert not await stage.valid("refresh", secrets.refresh)
     assert not await stage.valid("access", secrets.access)
     await buried(stage, life, "confirmed")
@@ -57,7 +54,7 @@ async def test_a_provider_that_can_is_told_and_confirms(stage: Any) -> None:
 async def test_law_10_a_provider_without_revocation_is_unsupported_and_the_secret_goes(stage: Any) -> None:
     life = await stage.connected()
     await stage.entomb(life)
-    assert await revoke(stage.deps, ids(life)) == RevokeResult(Ending.DONE, "unsupported")
+    assert await revoke(stage.deps, ids_of(life)) == RevokeResult(Ending.DONE, "unsupported")
     await buried(stage, life, "unsupported")
 
 
@@ -67,13 +64,13 @@ async def test_a_grant_that_another_life_uses_is_kept_until_the_last_one_goes(st
     second = await stage.connected(Kind.CONNECTION, provider="plain", user_id="bob")
     secrets = [await stage.secrets(life) for life in (first, second)]
     await stage.entomb(first)
-    assert (await revoke(deps, ids(first))).upstream == "kept_shared"
+    assert (await revoke(deps, ids_of(first))).upstream == "kept_shared"
     await buried(stage, first, "kept_shared")
     assert await stage.asked("plain.revoke") == 0
     assert await stage.valid("refresh", secrets[0].refresh)
 
     await stage.entomb(second)
-    assert (await revoke(deps, ids(second))).upstream == "confirmed"
+    assert (await revoke(deps, ids_of(second))).upstream == "confirmed"
     assert not await stage.valid("refresh", secrets[1].refresh)
 
 
@@ -83,11 +80,11 @@ async def test_the_provider_is_tried_for_a_quarter_of_an_hour_from_the_first_att
     stage.clock.advance(hours=3)  # the engine was away
     await stage.fault("plain.revoke", "status", status=503, times=None)
     for _ in range(2):
-        assert (await revoke(stage.deps, ids(life))).ending is Ending.STUMBLED
+        assert (await revoke(stage.deps, ids_of(life))).ending is Ending.STUMBLED
         assert len(await stage.credentials(life)) == 1
         stage.clock.advance(minutes=7)
     stage.clock.advance(minutes=1)
-    assert await revoke(stage.deps, ids(life)) == RevokeResult(Ending.DONE, "unconfirmed")
+    assert await revoke(stage.deps, ids_of(life)) == RevokeResult(Ending.DONE, "unconfirmed")
     await buried(stage, life, "unconfirmed")
 
 
@@ -97,16 +94,16 @@ async def test_a_provider_that_answers_later_confirms_after_all(stage: Any, faul
     life = await stage.connected(provider="plain")
     await stage.entomb(life)
     await stage.fault("plain.revoke", **fault)
-    assert (await revoke(stage.deps, ids(life))).ending is Ending.STUMBLED
+    assert (await revoke(stage.deps, ids_of(life))).ending is Ending.STUMBLED
     stage.clock.advance(minutes=1)
-    assert (await revoke(stage.deps, ids(life))).upstream == "confirmed"
+    assert (await revoke(stage.deps, ids_of(life))).upstream == "confirmed"
 
 
 async def test_a_second_run_says_what_the_first_one_did(stage: Any) -> None:
     life = await stage.connected(provider="plain")
     await stage.entomb(life)
-    await revoke(stage.deps, ids(life))
-    again = await revoke(stage.deps, ids(life))
+    await revoke(stage.deps, ids_of(life))
+    again = await revoke(stage.deps, ids_of(life))
     assert again == RevokeResult(Ending.DONE, "confirmed")
     assert await stage.asked("plain.revoke") == 1
     assert (await stage.events(life)).count("deleted") == 1
@@ -115,7 +112,7 @@ async def test_a_second_run_says_what_the_first_one_did(stage: Any) -> None:
 async def test_a_life_that_was_never_active_is_buried_without_a_call(stage: Any) -> None:
     life = await stage.life(provider="plain")
     await stage.entomb(life)
-    assert (await revoke(stage.deps, ids(life))).ending is Ending.DONE
+    assert (await revoke(stage.deps, ids_of(life))).ending is Ending.DONE
     assert await stage.asked("plain.revoke") == 0
     assert (await stage.row(life)).status == Status.REVOKED
 
@@ -126,7 +123,7 @@ async def test_open_attempts_end_with_their_life_and_their_candidates_go(stage: 
     await stage.advance(life, waiting)
     unvisited = await stage.open_session(life)
     await stage.entomb(life)
-    await revoke(stage.deps, ids(life))
+    await revoke(stage.deps, ids_of(life))
     for session in (waiting, unvisited):
         row = await stage.session(session.id)
         assert (row.state, row.reason, row.sealed_code) == (AttemptState.FAILED, "deleted", None)
@@ -146,9 +143,9 @@ async def test_a_deletion_ends_even_where_the_provider_cannot_be_told(stage: Any
             await tx.exec(delete(ClientSecret).where(col(ClientSecret.provider_config_id) == life.provider_config_id))
     else:
         deps = replace(deps, catalog=Catalog({"jira": deps.catalog["jira"]}))
-    assert (await revoke(deps, ids(life))).ending is Ending.STUMBLED
+    assert (await revoke(deps, ids_of(life))).ending is Ending.STUMBLED
     stage.clock.advance(minutes=15)
-    assert (await revoke(deps, ids(life))).upstream == "unconfirmed"
+    assert (await revoke(deps, ids_of(life))).upstream == "unconfirmed"
     await buried(stage, life, "unconfirmed")
 
 
@@ -158,9 +155,9 @@ async def test_deleting_an_installation_takes_its_connections_with_it(stage: Any
     other = await stage.connected(tenant_id="other")
     rows = await stage.entomb(installation)
     assert {row.id for row in rows} == {installation.id, mine.id}
-    assert (await load(stage.deps, ids(mine))).deleting
+    assert (await load(stage.deps, ids_of(mine))).deleting
     for life in (mine, installation):
-        await revoke(stage.deps, ids(life))
+        await revoke(stage.deps, ids_of(life))
         await buried(stage, life, "kept_shared" if life.grant_id == other.grant_id else "unsupported")
     assert (await stage.row(other)).deleted_at is None
 
@@ -168,17 +165,17 @@ async def test_deleting_an_installation_takes_its_connections_with_it(stage: Any
 async def test_what_a_row_tells_its_workflow(stage: Any) -> None:
     life = await stage.connected()
     session = await stage.come_back(life)
-    loaded = await load(stage.deps, ids(life))
+    loaded = await load(stage.deps, ids_of(life))
     assert (loaded.status, loaded.deleting, loaded.returned) == (Status.ACTIVE, False, [session.id])
     assert loaded.credential.generation == (await stage.row(life)).generation
     assert [attempt.session_id for attempt in loaded.attempts] == [session.id]
 
     await stage.fault("token", "status", status=401, body={"error": "access_denied"})
     await stage.refresh(life)
-    held = await load(stage.deps, ids(life))
+    held = await load(stage.deps, ids_of(life))
     assert (held.held_until, held.held_reason) == ((await stage.config()).held_until, "client_refused")
     stage.clock.advance(minutes=2)
-    assert (await load(stage.deps, ids(life))).held_until is None
+    assert (await load(stage.deps, ids_of(life))).held_until is None
 
 
 async def test_a_row_that_is_gone_reads_as_revoked(stage: Any) -> None:
@@ -201,8 +198,8 @@ async def test_what_an_unconfirmed_consent_brought_is_revoked_too(stage: Any) ->
     refresh = await unaccepted(stage, life)
     await stage.entomb(life)
     await stage.fault("plain.revoke", "status", status=503)
-    assert (await revoke(stage.deps, ids(life))).ending is Ending.STUMBLED
-    assert await revoke(stage.deps, ids(life)) == RevokeResult(Ending.DONE, "confirmed")
+    assert (await revoke(stage.deps, ids_of(life))).ending is Ending.STUMBLED
+    assert await revoke(stage.deps, ids_of(life)) == RevokeResult(Ending.DONE, "confirmed")
     assert not await stage.valid("refresh", refresh)
     await buried(stage, life, "confirmed")
 
@@ -212,7 +209,7 @@ async def test_what_an_unconfirmed_consent_brought_is_kept_where_another_life_us
     life = await stage.life(Kind.CONNECTION, provider="plain", user_id="ann")
     refresh = await unaccepted(stage, life)
     await stage.entomb(life)
-    assert await revoke(stage.deps, ids(life)) == RevokeResult(Ending.DONE, "kept_shared")
+    assert await revoke(stage.deps, ids_of(life)) == RevokeResult(Ending.DONE, "kept_shared")
     assert await stage.valid("refresh", refresh)
     assert await stage.asked("plain.revoke") == 0
 
@@ -222,7 +219,7 @@ async def test_without_revocation_a_consent_that_was_not_confirmed_is_unsupporte
     life = await stage.life()
     await unaccepted(stage, life)
     await stage.entomb(life)
-    assert await revoke(stage.deps, ids(life)) == RevokeResult(Ending.DONE, "unsupported")
+    assert await revoke(stage.deps, ids_of(life)) == RevokeResult(Ending.DONE, "unsupported")
     await buried(stage, life, "unsupported")
 
 
@@ -243,7 +240,7 @@ async def test_a_callback_that_comes_while_a_life_is_buried_ends_with_it(
         return found
 
     monkeypatch.setattr(sessions, "open_sessions", look_and_be_overtaken)
-    await revoke(stage.deps, ids(life))
+    await revoke(stage.deps, ids_of(life))
     row = await stage.session(session.id)
     assert came == [True]
     assert (row.state, row.reason, row.sealed_code) == (AttemptState.FAILED, "deleted", None)
@@ -254,6 +251,6 @@ async def test_reading_a_revoked_life_ends_what_is_still_open(stage: Any) -> Non
     session = await stage.come_back(life)
     async with stage.deps.db.transaction() as tx:
         await tx.exec(update(Life).where(col(Life.id) == life.id).values(status=Status.REVOKED))
-    assert (await load(stage.deps, ids(life))).status == Status.REVOKED
+    assert (await load(stage.deps, ids_of(life))).status == Status.REVOKED
     row = await stage.session(session.id)
     assert (row.state, row.reason, row.sealed_code) == (AttemptState.FAILED, "deleted", None)

@@ -7,7 +7,8 @@ import pytest
 from sqlalchemy import update
 from sqlmodel import col
 
-from activities.messages import Ending, LifeIds, ProbeOrder, ProbeReport
+from activities.ids import ids_of
+from activities.messages import Ending, ProbeOrder, ProbeReport
 from activities.probe import probe
 from domain.life import Kind, Status
 from vault import credentials
@@ -16,10 +17,6 @@ from vault.tables import Credential
 # What a provider's answer means does not depend on the database.
 ON_ONE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 REVOKED = {"status": 400, "body": {"error": "invalid_grant"}}
-
-
-def ids(life: Any) -> LifeIds:
-    return LifeIds(life.workspace_id, life.kind, life.provider_id, life.id, life.tenant_id, life.user_id)
 
 
 async def pair(stage: Any) -> tuple[Any, Any]:
@@ -32,7 +29,7 @@ async def pair(stage: Any) -> tuple[Any, Any]:
 
 async def ask(stage: Any, life: Any, failures: int = 0) -> ProbeReport:
     row = await stage.row(life)
-    return await probe(stage.deps, ProbeOrder(ids(life), row.generation, failures))
+    return await probe(stage.deps, ProbeOrder(ids_of(life), row.generation, failures))
 
 
 async def marked(stage: Any, life: Any) -> Any:
@@ -50,7 +47,7 @@ async def test_the_consent_names_its_siblings_to_the_workflow(stage: Any) -> Non
     first = await stage.connected(Kind.CONNECTION, provider="plain", user_id="ann")
     second = await stage.life(Kind.CONNECTION, "plain", user_id="bob")
     result = await stage.advance(second, await stage.come_back(second))
-    assert result.siblings == [ids(first)]
+    assert result.siblings == [ids_of(first)]
 
 
 async def test_a_dead_grant_marks_its_siblings(stage: Any) -> None:
@@ -58,7 +55,7 @@ async def test_a_dead_grant_marks_its_siblings(stage: Any) -> None:
     await stage.set_life(first, probe_at=None)
     await stage.fault("plain.token", "status", **REVOKED)
     result = await stage.refresh(second)
-    assert (result.ending, result.siblings) == (Ending.REFUSED, [ids(first)])
+    assert (result.ending, result.siblings) == (Ending.REFUSED, [ids_of(first)])
     assert (await stage.row(first)).probe_at == stage.clock.now
     assert (await stage.row(first)).status == Status.ACTIVE
 
@@ -127,7 +124,7 @@ async def test_a_question_asked_anew_meanwhile_is_not_forgotten(stage: Any) -> N
 async def test_a_credential_renewed_meanwhile_needs_no_probe(stage: Any) -> None:
     first, _ = await pair(stage)
     asked = await stage.asked("plain.whoami")
-    stale = ProbeOrder(ids(first), (await stage.row(first)).generation - 1)
+    stale = ProbeOrder(ids_of(first), (await stage.row(first)).generation - 1)
     assert (await probe(stage.deps, stale)).ending is Ending.RELOAD
     assert (await stage.asked("plain.whoami"), (await stage.row(first)).probe_at) == (asked, None)
 
@@ -191,7 +188,7 @@ async def test_a_row_without_a_credential_is_not_asked_about_in_a_circle(stage: 
     generation = (await stage.row(first)).generation
     async with stage.deps.db.transaction() as tx:
         await credentials.destroy(tx, first.id)
-    assert (await probe(stage.deps, ProbeOrder(ids(first), generation))).ending is Ending.RELOAD
+    assert (await probe(stage.deps, ProbeOrder(ids_of(first), generation))).ending is Ending.RELOAD
     assert (await stage.row(first)).probe_at is None
 
 

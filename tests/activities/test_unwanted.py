@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from activities.messages import Ending, LifeIds
+from activities.ids import ids_of
+from activities.messages import Ending
 from activities.revoke import revoke
 from domain.life import AttemptState, Kind, Status
 from vault import configs, sessions
@@ -115,8 +116,7 @@ async def test_a_deletion_tells_of_what_an_open_attempt_brought_as_well(stage: A
     session = await stage.come_back(life, "admin", needs_verification=True)
     await stage.advance(life, session)
     await stage.entomb(life)
-    ids = LifeIds(life.workspace_id, life.kind, life.provider_id, life.id, life.tenant_id, life.user_id)
-    assert (await revoke(stage.deps, ids)).upstream == "confirmed"
+    assert (await revoke(stage.deps, ids_of(life))).upstream == "confirmed"
     assert await stage.asked(REVOKE) == 2
     assert [grant["alive"] for grant in await stage.ask("GET", "grants")].count(True) == 0
 
@@ -189,12 +189,11 @@ async def test_an_exchange_that_comes_too_late_keeps_no_secret(stage: Any) -> No
 async def test_an_exchange_of_a_life_that_was_deleted_meanwhile_keeps_no_secret(stage: Any) -> None:
     life = await active(stage)
     session = await stage.come_back(life)
-    ids = LifeIds(life.workspace_id, life.kind, life.provider_id, life.id, life.tenant_id, life.user_id)
 
     async def bury(point: str, _life: str) -> None:
         if point == "exchange.before_commit":
             await stage.entomb(life)
-            assert (await revoke(stage.deps, ids)).ending is Ending.DONE
+            assert (await revoke(stage.deps, ids_of(life))).ending is Ending.DONE
 
     await stage.advance(life, session, replace(stage.deps, reached=bury))
     assert await stage.credentials(life) == []

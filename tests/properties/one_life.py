@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from activities.deps import Deps
+from activities.ids import ids_of
 from activities.life import LifeActivities
 from activities.messages import AttemptOrder, AttemptResult, Ending, RefreshOrder, RefreshResult, RevokeResult
 from domain.life import Kind
 from domain.points import Point
 from simulator.reports import token_report
-from tests.activities.conftest import SECRET, Stage, ids, known_providers, staged
+from tests.activities.conftest import SECRET, Stage, known_providers, staged
 from tests.conftest import Clock
 from vault import configs, credentials, reading
 from vault.crypto import Sealer
@@ -97,7 +98,7 @@ class OneLife:
 
     async def refresh(self, at: str | None = None, meanwhile: Step | None = None) -> RefreshResult | None:
         """Refresh what the workflow knows; None: killed. `meanwhile` happens once, at that place."""
-        order = RefreshOrder(ids(self.life), self.heard)
+        order = RefreshOrder(ids_of(self.life), self.heard)
         result = await self._interrupted(lambda deps: LifeActivities(deps).refresh(order), at, meanwhile)
         if result is not None and result.credential is not None:
             self.heard = max(self.heard, result.credential.generation)
@@ -106,7 +107,7 @@ class OneLife:
         return result
 
     async def load(self) -> None:
-        loaded = await LifeActivities(self.stage.deps).load(ids(self.life))
+        loaded = await LifeActivities(self.stage.deps).load(ids_of(self.life))
         if loaded.credential is not None:
             self.heard = max(self.heard, loaded.credential.generation)
 
@@ -117,7 +118,7 @@ class OneLife:
     async def advance(
         self, session_id: str, at: str | None = None, meanwhile: Step | None = None
     ) -> AttemptResult | None:
-        order = AttemptOrder(ids(self.life), session_id)
+        order = AttemptOrder(ids_of(self.life), session_id)
         return await self._interrupted(lambda deps: LifeActivities(deps).advance_attempt(order), at, meanwhile)
 
     async def consent(self) -> AttemptResult | None:
@@ -127,7 +128,7 @@ class OneLife:
         await self.stage.entomb(self.life)
 
     async def revoke(self) -> RevokeResult:
-        return await LifeActivities(self.stage.deps).revoke(ids(self.life))
+        return await LifeActivities(self.stage.deps).revoke(ids_of(self.life))
 
     async def _interrupted(
         self, do: Callable[[Deps], Awaitable[T]], at: str | None, meanwhile: Step | None

@@ -17,9 +17,9 @@ from sqlmodel import select
 from activities.attempt import advance_attempt
 from activities.deps import Deps, Limits
 from activities.http import ProviderHttp
+from activities.ids import ids_of
 from activities.messages import AttemptOrder, AttemptResult
 from api.deps import ApiDeps
-from api.lives import ids_of
 from domain.errors import Problem
 from domain.life import AttemptState, Kind
 from providers.catalog import Catalog, load_catalog

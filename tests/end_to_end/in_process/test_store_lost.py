@@ -26,7 +26,7 @@ from domain.credential import CredentialRef
 from domain.life import Kind, Status
 from domain.schedule import refresh_at
 from domain.wakeup import Step
-from runtime.pace import Pace
+from runtime.pace import STARTS_PER_SECOND, Pace
 from runtime.reconcile import PassEnded, reconcile
 from runtime.reconcile_daily import NOW_ID
 from runtime.running import running_lives
@@ -38,7 +38,6 @@ from vault.ids import new_id
 from vault.key_store import SqlKeyStore
 from vault.keys import KeyRing, Keys
 from vault.tables import Event, Life
-from worker import STARTS_PER_SECOND
 
 REDIRECT = "http://localhost:8080/oauth/callback"
 VERIFIER = "a" * 43
