@@ -129,8 +129,8 @@ async def _swap(tx: AsyncSession, row: Life, swap: Swap, now: datetime) -> None:
     if not await sessions.finish(tx, session, now):
         raise LostRace(session.id)
     if row.connected_at is None:
-        append_event(tx, row, "created", now, session=session.id)
-    append_event(tx, row, "activated", now, old=row.status, new=Status.ACTIVE, session=session.id)
+        await append_event(tx, row, "created", now, session=session.id)
+    await append_event(tx, row, "activated", now, old=row.status, new=Status.ACTIVE, session=session.id)
 
 
 async def _already_installed(deps: Deps, life: Life, chosen: Chosen) -> Failed | None:

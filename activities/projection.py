@@ -33,8 +33,8 @@ async def project_refreshed(tx: AsyncSession, life: Life, ref: CredentialRef, ji
     """A refresh was committed."""
     await compare_and_set(tx, life, now, **credential_columns(ref, jitter))
     if life.failures:
-        append_event(tx, life, "recovered", now, old="degraded", new="ok", reason=life.last_error)
-    append_event(tx, life, "refreshed", now, generation=ref.generation)
+        await append_event(tx, life, "recovered", now, old="degraded", new="ok", reason=life.last_error)
+    await append_event(tx, life, "refreshed", now, generation=ref.generation)
 
 
 async def project_reauth(tx: AsyncSession, life: Life, reason: str, now: datetime) -> None:
@@ -52,7 +52,7 @@ async def project_reauth(tx: AsyncSession, life: Life, reason: str, now: datetim
         health="ok",
         last_error="",
     )
-    append_event(tx, life, "needs_reauth", now, old=life.status, new=Status.NEEDS_REAUTH, reason=reason)
+    await append_event(tx, life, "needs_reauth", now, old=life.status, new=Status.NEEDS_REAUTH, reason=reason)
 
 
 async def project_stumbled(tx: AsyncSession, life: Life, code: str, now: datetime, not_before: datetime | None) -> None:
@@ -61,4 +61,4 @@ async def project_stumbled(tx: AsyncSession, life: Life, code: str, now: datetim
     due = max(now + backoff(failures, 0.0), not_before or now)
     await compare_and_set(tx, life, now, failures=failures, health="degraded", last_error=code, next_due_at=due)
     if not life.failures:
-        append_event(tx, life, "degraded", now, old="ok", new="degraded", reason=code)
+        await append_event(tx, life, "degraded", now, old="ok", new="degraded", reason=code)

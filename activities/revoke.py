@@ -78,7 +78,7 @@ async def _bury(deps: Deps, life: Life, upstream: str) -> None:
         await credentials.destroy(tx, life.id)
         stone.upstream, stone.finished_at = str(upstream), now
         await compare_and_set(tx, row, now, **_ended(row, now))
-        append_event(tx, row, "deleted", now, old=row.status, new=Status.REVOKED, upstream=str(upstream))
+        await append_event(tx, row, "deleted", now, old=row.status, new=Status.REVOKED, upstream=str(upstream))
 
 
 def _ended(row: Life, now: datetime) -> dict[str, object]:

@@ -6,7 +6,7 @@ Three ways in, by what the caller needs: `transaction` (writes), `reading` (seve
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
@@ -28,6 +28,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATION_LOCK = 0x61757468706970
 """The PostgreSQL advisory lock under which migrations run; any fixed number, kept for ever."""
 MIGRATION_WAIT_SECONDS = 60
+ANNOUNCED = "announced"
 PING_AFTER_SECONDS = 30.0
 """A pooled PostgreSQL connection that rested longer is tried before it is used: a firewall may have dropped it."""
 
@@ -36,6 +37,15 @@ class DatabaseUnusable(Exception):
     """The database named by the settings cannot be used; the message is one line for the operator."""
 
     code = "database_unusable"
+
+
+def _nobody_listens(_workspace_id: str) -> None:
+    pass
+
+
+def announce(tx: AsyncSession, workspace_id: str) -> None:
+    """Have `Database.on_events` called once this transaction is committed."""
+    tx.info.setdefault(ANNOUNCED, set()).add(workspace_id)
 
 
 class Database:
@@ -51,6 +61,8 @@ class Database:
         # Writers of one process queue here in order; SQLite's own waiting is polling, and starves.
         self._turn: AbstractAsyncContextManager[Any] = asyncio.Lock() if sqlite else nullcontext()
         self._inside: set[asyncio.Task[Any] | None] = set()
+        self.on_events: Callable[[str], None] = _nobody_listens
+        """Called with the workspace after a commit that queued events for delivery. A hint: it may be lost."""
 
     @classmethod
     def open(cls, url: str, *, pool_size: int = 10) -> Self:
@@ -72,12 +84,16 @@ class Database:
         task = asyncio.current_task()
         if task in self._inside:
             raise RuntimeError("a transaction was opened inside another of the same task; do its work before it")
-        async with self._turn, AsyncSession(self._writing, expire_on_commit=False) as session, session.begin():
-            self._inside.add(task)
-            try:
-                yield session
-            finally:
-                self._inside.discard(task)
+        async with self._turn, AsyncSession(self._writing, expire_on_commit=False) as session:
+            async with session.begin():
+                self._inside.add(task)
+                try:
+                    yield session
+                finally:
+                    self._inside.discard(task)
+            announced: set[str] = session.info.get(ANNOUNCED, set())
+        for workspace_id in announced:
+            self.on_events(workspace_id)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:

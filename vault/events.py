@@ -1,25 +1,69 @@
 """Events and the outbox: what happened, written in the transaction that made it happen."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import exists, insert, literal, select
+from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from vault.database import announce
 from vault.ids import new_id
-from vault.tables import Event, Life, Outbox
+from vault.tables import Event, Life, Outbox, ProviderConfig, WebhookEndpoint
+
+REFRESHED = "refreshed"
+"""The one kind that is delivered only where it is asked for: it is as frequent as all others together are rare."""
 
 
-def append_event(tx: AsyncSession, life: Life, name: str, now: datetime, **data: Any) -> None:
+async def append_event(tx: AsyncSession, life: Life, name: str, now: datetime, **data: Any) -> None:
     """Record `installation.<name>` or `connection.<name>` and queue it for delivery. `data` never holds a secret."""
-    event_id = new_id("evt")
-    tx.add(
-        Event(
-            id=event_id,
-            workspace_id=life.workspace_id,
-            life_id=life.id,
-            type=f"{life.kind}.{name}",
-            data=data,
-            created_at=now,
-        )
+    event = Event(
+        id=new_id("evt"),
+        workspace_id=life.workspace_id,
+        life_id=life.id,
+        provider_config_id=life.provider_config_id,
+        type=f"{life.kind}.{name}",
+        data=_told(data),
+        created_at=now,
     )
-    tx.add(Outbox(event_id=event_id, workspace_id=life.workspace_id, life_id=life.id, created_at=now))
+    await _append(tx, event, life.id, wanted=name != REFRESHED)
+
+
+async def append_config_event(tx: AsyncSession, config: ProviderConfig, name: str, now: datetime, **data: Any) -> None:
+    """The same for `provider_config.<name>`: what befell the builder's app itself."""
+    event = Event(
+        id=new_id("evt"),
+        workspace_id=config.workspace_id,
+        life_id="",
+        provider_config_id=config.id,
+        type=f"provider_config.{name}",
+        data=_told(data),
+        created_at=now,
+    )
+    await _append(tx, event, config.id, wanted=True)
+
+
+def _told(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: str(value) if isinstance(value, str) else value for name, value in data.items()}
+
+
+async def _append(tx: AsyncSession, event: Event, subject: str, *, wanted: bool) -> None:
+    """Without an endpoint nothing is queued: what is set up later hears of what happens from then on."""
+    tx.add(event)
+    await tx.flush()
+    theirs = [col(WebhookEndpoint.workspace_id) == event.workspace_id]
+    if not wanted:
+        theirs.append(col(WebhookEndpoint.refreshed).is_(True))
+    row = {
+        "event_id": event.id,
+        "workspace_id": event.workspace_id,
+        "life_id": subject,
+        "created_at": event.created_at,
+        "attempts": 0,
+        "last_error": "",
+    }
+    values = [literal(value, getattr(Outbox, name).type) for name, value in row.items()]
+    queued = await tx.exec(insert(Outbox).from_select(list(row), select(*values).where(exists().where(*theirs))))
+    if queued.rowcount:
+        announce(tx, event.workspace_id)

@@ -81,7 +81,11 @@ class DataKey(Table, table=True):
 
 
 class ProviderConfig(Table, table=True):
-    """A builder's OAuth app. `held_until` freezes it: the operator's failure, no connection is blamed."""
+    """A builder's OAuth app.
+
+    `hold_kind` freezes it (`domain.holds`): nobody but one scout after `held_until` tries, and no connection is
+    blamed. `stumbled` counts the lives that began to fail since the app's last success.
+    """
 
     __tablename__ = "provider_config"
     id: str = Field(primary_key=True)
@@ -99,8 +103,14 @@ class ProviderConfig(Table, table=True):
     verify_user: bool
     trust_publishable_sessions: bool
     sealed_signing_key: bytes | None = sealed()
+    probe_interval: int | None = None
+    """Seconds between two check-ups of a life; None: the default."""
     held_until: datetime | None = moment()
     held_reason: str = ""
+    hold_kind: str = ""
+    hold_tries: int = 0
+    stumbled: int = 0
+    secret_noticed_days: int = 0
     revision: int = 1
     created_at: datetime = moment(nullable=False)
     updated_at: datetime = moment(nullable=False)
@@ -108,7 +118,10 @@ class ProviderConfig(Table, table=True):
 
 
 class ClientSecret(Table, table=True):
-    """One version of a config's client secret. A replaced one stays usable until `retires_at`."""
+    """One version of a config's client secret. A replaced one stays usable until `retires_at`.
+
+    `expires_at`: when the provider ends it by itself, as far as the builder or the catalog says so.
+    """
 
     __tablename__ = "client_secret"
     provider_config_id: str = Field(primary_key=True)
@@ -116,6 +129,7 @@ class ClientSecret(Table, table=True):
     sealed_secret: bytes | None = sealed()
     created_at: datetime = moment(nullable=False)
     retires_at: datetime | None = moment()
+    expires_at: datetime | None = moment()
 
 
 class AccountGrant(Table, table=True):
@@ -135,7 +149,8 @@ class AccountGrant(Table, table=True):
 class Life(Table, table=True):
     """The projection of one installation or connection, and the row its workflow writes by compare-and-set.
 
-    `probe_at`: from then on the provider is to be asked whether the credential still works.
+    `probe_at`: from then on the provider is to be asked whether the credential still works. `doubt` is what the last
+    answer left open. `noticed_days`: the last notice of the consent's end went out so many days before it, 0 for none.
     """
 
     id: str = Field(primary_key=True)
@@ -174,6 +189,10 @@ class Life(Table, table=True):
     held_until: datetime | None = moment()
     held_reason: str = ""
     probe_at: datetime | None = moment()
+    probed_at: datetime | None = moment()
+    doubt: str = ""
+    consented_at: datetime | None = moment()
+    noticed_days: int = 0
     __table_args__ = (
         Index(
             "uq_life_owner",
@@ -335,19 +354,23 @@ class SessionToken(Table, table=True):
 
 
 class Event(Table, table=True):
-    """What happened, in order of `sequence`; never a secret in `data`."""
+    """What happened, in order of `sequence`; never a secret in `data`. One of a provider config has no life."""
 
     sequence: int | None = Field(default=None, sa_column=Column(Sequence, primary_key=True, autoincrement=True))
     id: str = Field(unique=True)
     workspace_id: str = Field(index=True)
     life_id: str = Field(index=True)
+    provider_config_id: str = ""
     type: str
     data: dict[str, Any] | None = json()
     created_at: datetime = moment(nullable=False)
 
 
 class Outbox(Table, table=True):
-    """An event that waits to be delivered; written in the transaction that made the event."""
+    """An event that waits to be delivered; written in the transaction that made the event, if there is an endpoint.
+
+    `life_id` is whose events keep their order: a life, or a provider config.
+    """
 
     event_id: str = Field(primary_key=True)
     workspace_id: str
@@ -355,8 +378,43 @@ class Outbox(Table, table=True):
     created_at: datetime = moment(nullable=False)
     next_attempt_at: datetime | None = Field(default=None, sa_type=UtcDateTime, index=True)
     attempts: int = 0
+    first_attempt_at: datetime | None = moment()
+    last_error: str = ""
     delivered_at: datetime | None = moment()
     dead_at: datetime | None = moment()
+
+
+class WebhookEndpoint(Table, table=True):
+    """Where a workspace's events go. Two secrets sign during a rotation, until `secret_2_retires_at`.
+
+    `failures` in a row pause the whole endpoint until `paused_until`; `disabled_at`: it said that it is gone.
+    """
+
+    __tablename__ = "webhook_endpoint"
+    workspace_id: str = Field(primary_key=True)
+    url: str
+    refreshed: bool
+    """Whether `refreshed` events are wanted too."""
+    secret_version: int
+    sealed_secret_1: bytes | None = sealed()
+    sealed_secret_2: bytes | None = sealed()
+    secret_2_retires_at: datetime | None = moment()
+    failures: int = 0
+    paused_until: datetime | None = moment()
+    last_error: str = ""
+    disabled_at: datetime | None = moment()
+    revision: int = 1
+    created_at: datetime = moment(nullable=False)
+    updated_at: datetime = moment(nullable=False)
+
+
+class InboundMessage(Table, table=True):
+    """A provider's webhook that was taken: the same one is not taken twice."""
+
+    __tablename__ = "inbound_message"
+    provider_config_id: str = Field(primary_key=True)
+    message_id: str = Field(primary_key=True)
+    received_at: datetime = Field(sa_type=UtcDateTime, nullable=False, index=True)
 
 
 class Tombstone(Table, table=True):
