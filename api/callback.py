@@ -10,8 +10,9 @@ from starlette.responses import JSONResponse
 from api.cookies import is_visitor
 from api.deps import ApiDeps, DepsOf
 from api.done import end_of, leave, send_on
-from api.hosted import HEADERS, shown, wants_json
-from api.problems import documented
+from api.hosted import HEADERS, wants_json
+from api.problems import documented, problem_of
+from api.refused import refuse
 from api.sessions import hand_over
 from domain.errors import Problem
 from domain.life import AttemptState
@@ -44,6 +45,7 @@ class CallbackOutputBody(BaseModel):
     responses={
         200: {"model": CallbackOutputBody, "description": "Where the browser is to go, if JSON was asked for"},
         303: {"description": "On to the builder, with the outcome in the query, or to our page that asks or says it"},
+        # Only if JSON was asked for: a browser is sent on to the page that says so.
         **documented(
             "state_unknown",
             "wrong_browser",
@@ -57,7 +59,10 @@ class CallbackOutputBody(BaseModel):
 async def callback(
     request: Request, deps: DepsOf, state: Text = None, code: Text = None, error: Text = None, iss: Text = None
 ) -> Response:
-    return await shown(request, _callback(request, deps, state, code, error, iss))
+    try:
+        return await _callback(request, deps, state, code, error, iss)
+    except Exception as failure:  # noqa: BLE001 - whatever it is: this address, with the code in it, must be left
+        return refuse(request, problem_of(request, failure))
 
 
 async def _callback(

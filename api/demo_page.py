@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlmodel import col, select
+from starlette.responses import RedirectResponse
 
 from api import connections, credentials, installations, life_views, session_tokens
 from api.auth import Caller
@@ -21,6 +22,7 @@ from api.fields import Body, BuilderId, PathId
 from api.flights import Flights
 from api.lives import workflow_of
 from api.session_tokens import CreateSessionTokenParams, SessionTokenResult
+from domain.credential import refreshable_from
 from domain.errors import Problem
 from domain.life import Kind, Status
 from vault import configs, reading
@@ -75,7 +77,12 @@ own = APIRouter(prefix="/demo/api", include_in_schema=False, dependencies=[Depen
 
 
 @pages.get("")
-async def page() -> Response:
+@pages.get("/")
+async def page(request: Request, demo: Places) -> Response:
+    """Under the one address that the hosted pages and their cookies belong to; browsers tell it from its twins."""
+    main, *twins = demo.origins
+    if request.headers.get("host", "") in [urlsplit(twin).netloc for twin in twins if twin != main]:
+        return RedirectResponse(f"{main}/demo", 307, HEADERS)
     return _file("demo.html")
 
 
@@ -171,14 +178,26 @@ async def refresh(life_id: PathId, request: Request, deps: DepsOf) -> Json:
 
 
 async def _refresh(deps: ApiDeps, flights: Flights, life: Life) -> Json:
+    """Refreshed or not, and from when on it may be asked for again."""
     said = await life_views.refresh(deps, flights, BACKEND, Kind(life.kind), life.id)
-    return said.model_dump(mode="json")
+    now = await _life(deps, life.id)
+    from_ = refreshable_from(now.issued_at, now.expires_at) if now.issued_at else None
+    return {**said.model_dump(mode="json"), "again_at": from_ if from_ and from_ > deps.clock() else None}
 
 
 @own.post("/lives/{id}/revoke")
-async def revoke(life_id: PathId, deps: DepsOf, demo: Places) -> Json:
-    """Take the grant back at the provider, as the person could do in their settings there."""
-    return await _or_problem(_revoke(demo, await _life(deps, life_id)))
+async def revoke(life_id: PathId, request: Request, deps: DepsOf, demo: Places) -> Json:
+    """Take the grant back at the provider, as the person could do in their settings there; then see if it is noticed.
+
+    A builder's backend would meet a refusal there and ask in the same way.
+    """
+    life = await _life(deps, life_id)
+    revoked = await _or_problem(_revoke(demo, life))
+    if not revoked.get("revoked"):
+        return revoked
+    asked = await _or_problem(_refresh(deps, request.app.state.flights, life))
+    noticed = (await _life(deps, life_id)).status == Status.NEEDS_REAUTH
+    return {**revoked, "noticed": noticed, "again_at": asked.get("again_at")}
 
 
 async def _revoke(demo: DemoPlaces, life: Life) -> Json:

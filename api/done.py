@@ -1,6 +1,7 @@
 """Where the browser ends: the builder's page with the outcome in its query, or ours, `/oauth/done/{id}`."""
 
 from fastapi import APIRouter, Request, Response
+from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.responses import RedirectResponse
 
 from api.cookies import drop_cookie, holds_cookie
@@ -12,14 +13,14 @@ from domain.life import ENDED, AttemptState
 from domain.redirects import done_url, sites_url, with_query
 from vault import configs, sessions
 from vault.lives import get_life
-from vault.tables import AuthSession
+from vault.tables import AuthSession, Life
 
 router = APIRouter(tags=["pages"])
 
 WORKING = (AttemptState.EXCHANGING, AttemptState.AWAITING_SELECTION)
 LOOK_AGAIN_SECONDS = 2
-CLOSE_AFTER_MS = {AttemptState.FAILED: 15_000}
-SOON_MS = 2_000
+# What failed has to be read, and stays.
+CLOSE_AFTER_MS = {AttemptState.COMPLETED: 2_000, AttemptState.PENDING_VERIFICATION: 2_000}
 
 
 @router.get("/oauth/done/{session_id}", summary="How a session ended", response_class=Response)
@@ -80,7 +81,7 @@ async def _done(session_id: str, request: Request, deps: ApiDeps) -> Response:
         return RedirectResponse(onward(session), 303, HEADERS)
     async with deps.db.reading() as tx:
         config = await configs.get(tx, session.workspace_id, session.provider_config_id)
-        life = await get_life(tx, session.life_id) if session.state == AttemptState.COMPLETED else None
+        life = await _life_to_name(tx, session)
     provider = deps.catalog.get(session.provider_id)
     names = {"provider": provider.name if provider else session.provider_id, "app": application_of(session, config)}
     if session.state in WORKING:
@@ -92,10 +93,10 @@ async def _done(session_id: str, request: Request, deps: ApiDeps) -> Response:
         words=words,
         state=session.state,
         reason=session.reason,
-        facts=_facts(session, words, life.site_name if life else "", names["provider"]),
+        facts=_facts(session, words, life, names["provider"]),
         session_id=session.id,
         opener=session.opener_origin,
-        close_after=CLOSE_AFTER_MS.get(AttemptState(session.state), SOON_MS),
+        close_after=CLOSE_AFTER_MS.get(AttemptState(session.state), ""),
     )
 
 
@@ -106,17 +107,27 @@ def _waiting(names: dict[str, str]) -> Response:
     return response
 
 
-def _facts(session: AuthSession, words: Words, site: str, provider: str) -> list[tuple[str, str]]:
+async def _life_to_name(tx: AsyncSession, session: AuthSession) -> Life | None:
+    """The life whose site says something here: the one that came to be, or the one that was there already."""
+    if session.state == AttemptState.COMPLETED:
+        return await get_life(tx, session.life_id)
+    return await get_life(tx, session.expected) if session.reason == "already_installed" else None
+
+
+def _facts(session: AuthSession, words: Words, life: Life | None, provider: str) -> list[tuple[str, str]]:
     """What is named beside the words. A consent whose person nobody vouched for learns nothing of what is there.
 
     Else a page could open a session in a foreign tenant's name and read what it expected.
     """
     vouched = not session.needs_verification or session.verified_at is not None
-    expected = session.expected if vouched and session.state in ENDED else ""
+    site, completed = life.site_name if life else "", session.state == AttemptState.COMPLETED
+    expected = words.meaning.format(session.expected) if session.expected else ""
+    if life and not completed:
+        expected = site or expected
     given = (
         ("Organisation", session.tenant_id),
         ("User", session.user_id),
-        (f"Site at {provider}", site if vouched else ""),
-        (words.expected or "Expected", expected),
+        (f"Site at {provider}", site if vouched and completed else ""),
+        (words.expected or "Expected", expected if vouched and session.state in ENDED else ""),
     )
     return [(name, value) for name, value in given if value]

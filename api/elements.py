@@ -27,6 +27,7 @@ FOR_MINUTES = "public, max-age=300"
 # Pages of other origins embed these files; some of them demand that this be said.
 EMBEDDABLE = {"cross-origin-resource-policy": "cross-origin", "x-content-type-options": "nosniff"}
 
+READ = ["GET", "HEAD"]
 ProviderId = Annotated[str, PathParameter(alias="id")]
 
 
@@ -38,7 +39,7 @@ class Face(BaseModel):
     logo: str
 
 
-@router.get("/authpipe.js")
+@router.api_route("/authpipe.js", methods=READ)
 async def script(request: Request) -> Response:
     """The name that never changes, for pages that want whatever is newest."""
     etag = f'"{VERSION}"'
@@ -48,7 +49,7 @@ async def script(request: Request) -> Response:
     return Response(SCRIPT, headers=headers, media_type=JAVASCRIPT)
 
 
-@router.get("/authpipe.{version}.js")
+@router.api_route("/authpipe.{version}.js", methods=READ)
 async def script_of_version(version: str) -> Response:
     """The name that changes with the text. A page that still names an earlier one is led to the present text."""
     if version != VERSION:
@@ -56,7 +57,7 @@ async def script_of_version(version: str) -> Response:
     return Response(SCRIPT, headers=EMBEDDABLE | {"cache-control": FOR_EVER}, media_type=JAVASCRIPT)
 
 
-@router.get("/providers/{id}")
+@router.api_route("/providers/{id}", methods=READ)
 async def face(provider_id: ProviderId, response: Response, deps: DepsOf) -> Face:
     """Name and mark of a provider of the catalog."""
     provider = provider_of(deps, provider_id)
@@ -64,7 +65,7 @@ async def face(provider_id: ProviderId, response: Response, deps: DepsOf) -> Fac
     return Face(id=provider.id, name=provider.name, logo=f"/sdk/logos/{provider.id}.svg")
 
 
-@router.get("/logos/{id}.svg")
+@router.api_route("/logos/{id}.svg", methods=READ)
 async def logo(provider_id: ProviderId, deps: DepsOf) -> Response:
     """A mark of our own: no vendor's artwork is ours to hand out."""
     provider = provider_of(deps, provider_id)

@@ -13,6 +13,7 @@ from fastapi import Request, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
+from api.outcomes import words_of_refusal
 from api.problems import FORESEEN, problem_of, respond
 from domain.errors import Problem
 from domain.redirects import host_of
@@ -98,8 +99,8 @@ def refusal(request: Request, problem: Problem, application: str = "") -> Respon
     """A page where a person looks, problem JSON where a program asks for JSON. It names the builder where one can."""
     if wants_json(request):
         return respond(request, problem)
-    row = problem.row
-    detail = "" if problem.detail == row.title else problem.detail
+    row, words = problem.row, words_of_refusal(problem.row.code)
+    detail = problem.detail if problem.detail != row.title else words.happened if words else ""
     said = {"title": row.title, "detail": detail, "remedy": row.remedy, "code": row.code}
     return page("message.html", row.status, application=application, **said)
 

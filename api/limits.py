@@ -4,16 +4,18 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY = 64 * 1024
+MAX_WEBHOOK = 256 * 1024
+WEBHOOKS = "/webhooks/"
 
 
 class BodyLimit:
-    """Refuses a body of more than 64 KiB, whether its length is declared or not."""
+    """Refuses a body of more than 64 KiB (a provider's webhook: 256), whether its length is declared or not."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        left = MAX_BODY
+        left = MAX_WEBHOOK if scope.get("path", "").startswith(WEBHOOKS) else MAX_BODY
 
         async def bounded() -> Message:
             nonlocal left

@@ -41,7 +41,7 @@ async def open_session(deps: ApiDeps, caller: Caller, wish: Wish) -> AuthSession
     """Record a session and wake its life. Refused if the engine is away: then nothing is left behind."""
     wish = _as_mandated(wish, caller.token) if caller.token else wish
     provider = provider_of(deps, wish.provider_id)
-    config = await config_for(deps, caller.workspace_id, wish.provider_id, wish.provider_config_id)
+    config = await config_for(deps, caller, wish.provider_id, wish.provider_config_id)
     _check(wish, provider, config)
     wish = replace(wish, installation_id=await _installation(deps, caller, wish, provider, config))
     life, session = await _recorded(deps, caller, wish, provider, config)
@@ -61,16 +61,24 @@ def provider_of(deps: ApiDeps, provider_id: str) -> Provider:
     return provider
 
 
-async def config_for(deps: ApiDeps, workspace_id: str, provider_id: str, config_id: str) -> ProviderConfig:
-    """The one enabled config that is meant; several without a `provider_config_id` are a choice for the caller."""
+async def config_for(deps: ApiDeps, caller: Caller, provider_id: str, config_id: str) -> ProviderConfig:
+    """The one enabled config that is meant; several without a `provider_config_id` are a choice for the caller.
+
+    A page needs their ids to name one; which app each of them is only a backend is told.
+    """
     async with deps.db.reading() as tx:
         conditions = [col(ProviderConfig.id) == config_id] if config_id else []
-        named = await configs.search(tx, workspace_id, col(ProviderConfig.provider_id) == provider_id, *conditions)
+        named = await configs.search(
+            tx, caller.workspace_id, col(ProviderConfig.provider_id) == provider_id, *conditions
+        )
     enabled = [c for c in named if c.enabled]
     if len(enabled) == 1:
         return enabled[0]
     if enabled:
-        candidates = tuple({"provider_config_id": c.id, "client_id": c.client_id} for c in enabled)
+        backend = caller.role == "secret"
+        candidates = tuple(
+            {"provider_config_id": c.id} | ({"client_id": c.client_id} if backend else {}) for c in enabled
+        )
         raise Problem("ambiguous", "Several provider configs are enabled; name one.", candidates=candidates)
     if named:
         raise Problem("config_disabled", f"The provider config {named[0].id} is disabled.")

@@ -1,10 +1,12 @@
 """From which pages a browser may ask: CORS for the few paths an element uses, and for no origin but the builder's."""
 
 import re
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated
 
 from fastapi import Depends, Request
+from sqlalchemy import ColumnElement
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.datastructures import MutableHeaders
@@ -18,29 +20,51 @@ from domain.errors import Problem
 from domain.redirects import origin_text
 from vault.tables import ProviderConfig, SessionToken
 
-PATHS = {
-    re.compile(r"/oauth/(installs|sessions)"): "POST",
-    re.compile(r"/oauth/sessions/[^/]+"): "GET",
-    re.compile(r"/sdk/.+"): "GET",
-}
+OPENING = re.compile(r"/oauth/(installs|sessions)")
+FOLLOWING = re.compile(r"/oauth/sessions/([^/]+)")
+FILES = re.compile(r"/sdk/.+")
+PATHS = {OPENING: "POST", FOLLOWING: "GET", FILES: "GET"}
 REMEMBER = timedelta(seconds=5)
 REMEMBERED = 1000
 PREFLIGHT_SECONDS = "600"
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """Which session tokens allow the origin that they name: a token's power ends with it.
+
+    One that is not used or expired may open a session; one that was used, follow that session; the files are public,
+    and a page goes on showing its buttons.
+    """
+
+    unused: bool = False
+    session_id: str = ""
+    ever_used: bool = False
+
+    def holds(self, now: datetime) -> ColumnElement[bool]:
+        """The condition on tokens."""
+        living = col(SessionToken.expires_at) > now
+        if self.unused:
+            return living & col(SessionToken.used_at).is_(None)
+        if self.session_id:
+            return living | (col(SessionToken.session_id) == self.session_id)
+        return living | col(SessionToken.used_at).is_not(None) if self.ever_used else living
 
 
 class KnownOrigins:
     """Origins that were found allowed, for a few seconds: a page that polls asks often. Refusals are looked up anew."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, str], datetime] = {}
+        self._known: dict[tuple[str, str, Naming], datetime] = {}
 
-    async def holds(self, deps: ApiDeps, origin: str, workspace_id: str = "") -> bool:
+    async def holds(self, deps: ApiDeps, origin: str, naming: Naming, workspace_id: str = "") -> bool:
         """Whether a workspace (any, if none is named) allows this origin."""
-        now, key = deps.clock(), (origin, workspace_id)
+        now, key = deps.clock(), (origin, workspace_id, naming)
         if key in self._known and now - self._known[key] < REMEMBER:
             return True
         async with deps.db.reading() as tx:
-            allowed = await _named_by_token(tx, origin, workspace_id, now) or await _by_config(tx, origin, workspace_id)
+            by_token = await _by_token(tx, origin, workspace_id, naming.holds(now))
+            allowed = by_token or await _by_config(tx, origin, workspace_id)
         self._known.pop(key, None)
         if allowed:
             if len(self._known) >= REMEMBERED:
@@ -49,11 +73,10 @@ class KnownOrigins:
         return allowed
 
 
-async def _named_by_token(tx: AsyncSession, origin: str, workspace_id: str, now: datetime) -> bool:
-    """A token that was used is good for its session's outcome, so its page may go on asking."""
+async def _by_token(tx: AsyncSession, origin: str, workspace_id: str, good: ColumnElement[bool]) -> bool:
     query = select(SessionToken.id).where(
         SessionToken.opener_origin == origin,
-        (col(SessionToken.expires_at) > now) | col(SessionToken.used_at).is_not(None),
+        good,
         *([SessionToken.workspace_id == workspace_id] if workspace_id else []),
     )
     return (await tx.exec(query.limit(1))).first() is not None
@@ -85,7 +108,7 @@ async def _may_ask(request: Request, caller: Caller, deps: ApiDeps, origin: str)
     if caller.token and caller.token.opener_origin:
         return origin == caller.token.opener_origin
     known: KnownOrigins = request.app.state.origins
-    return await known.holds(deps, origin, caller.workspace_id)
+    return await known.holds(deps, origin, Naming(unused=True), caller.workspace_id)
 
 
 class Cors:
@@ -120,9 +143,17 @@ class Cors:
             return ""
         known: KnownOrigins = request.app.state.origins
         try:
-            return origin if await known.holds(request.app.state.deps, origin) else ""
+            return origin if await known.holds(request.app.state.deps, origin, _naming(request)) else ""
         except FORESEEN:
             return ""  # the vault is away; what was asked for says so itself
+
+
+def _naming(request: Request) -> Naming:
+    """A preflight carries no token; the session's id stands in the path."""
+    followed = FOLLOWING.fullmatch(request.url.path)
+    if followed:
+        return Naming(session_id=followed[1])
+    return Naming(ever_used=FILES.fullmatch(request.url.path) is not None)
 
 
 def _method_of(path: str) -> str | None:

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, Field
 
+from domain.errors import CODES
 from domain.life import AttemptState, Kind
 from domain.redirects import sites_url
 from vault import sessions
@@ -18,7 +19,11 @@ class SiteChoice(BaseModel):
 
 
 class SessionOutcome(BaseModel):
-    """Where an attempt stands. `sites`, `tenant_id` and `user_id` are shown to a secret key alone."""
+    """Where an attempt stands. `sites`, `tenant_id` and `user_id` are shown to a secret key alone.
+
+    What was `expected`, and in which installation a connection is to live before it does, a bare publishable key is not
+    told: the page that has it may have named anybody's tenant. The session's own token was minted by a backend.
+    """
 
     session_id: str
     status: AttemptState
@@ -37,18 +42,23 @@ class SessionOutcome(BaseModel):
     user_id: str | None = None
 
 
-def outcome_of(session: AuthSession, *, in_full: bool) -> SessionOutcome:
-    """What a session has come to; the life is named once the consent was accepted."""
+def outcome_of(session: AuthSession, *, in_full: bool, vouched: bool = False) -> SessionOutcome:
+    """What a session has come to; the life is named once the consent was accepted.
+
+    `in_full` for a secret key, `vouched` for what a backend vouches for, as by the session's own token. A publishable
+    key names any tenant: what is there already is not for it.
+    """
     done = session.state == AttemptState.COMPLETED
     installation = session.kind == Kind.INSTALLATION
+    inside = session.installation_id if in_full or vouched or done else ""
     return SessionOutcome(
         session_id=session.id,
         status=AttemptState(session.state),
         reason=session.reason or None,
-        expected=(session.expected or None) if in_full else None,
+        expected=(session.expected or None) if in_full or vouched else None,
         kind=Kind(session.kind),
         provider=session.provider_id,
-        installation_id=(session.life_id if done else None) if installation else session.installation_id or None,
+        installation_id=(session.life_id if done else None) if installation else inside or None,
         connection_id=session.life_id if done and not installation else None,
         expires_at=sessions.deadline_of(session),
         selection_url=sites_url(session.oauth_redirect_url, session.id) if is_choosing(session) else None,
@@ -65,12 +75,16 @@ def is_choosing(session: AuthSession) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """How an attempt ended, for the person who made it. `expected` says what the session's `expected` names."""
+    """How an attempt ended, for the person who made it.
+
+    `expected` says what the session's `expected` names, and `meaning` says that so that a person knows it again.
+    """
 
     title: str
     happened: str
     remedy: str
     expected: str = field(default="", kw_only=True)
+    meaning: str = field(default="{}", kw_only=True)
 
     def about(self, **names: str) -> "Words":
         """With the names of the provider and of the application filled in."""
@@ -155,6 +169,8 @@ _WORDS: dict[str, Words] = {
         "The connection stays as it was.",
         "Sign out at {provider}, start again from {app}, and sign in with the account you used the first time.",
         expected="Expected account",
+        # Of an account only the id is kept; a person's name or address never is.
+        meaning="the one that connected this before (its id there: {})",
     ),
     "scopes_missing": Words(
         "Some rights are missing",
@@ -166,7 +182,7 @@ _WORDS: dict[str, Words] = {
         "It is installed already",
         "{app} is installed on this site of {provider} already.",
         "There is nothing to do: go back to {app}.",
-        expected="Installation",
+        expected="Installed on",
     ),
     "installation_not_active": Words(
         "The app is not installed",
@@ -222,6 +238,33 @@ _WORDS: dict[str, Words] = {
     "answer_too_large": _BUSY,
     "probe_unclear": _BUSY,
 }
+
+_SOON = "Wait a minute, then start again from the application you came from."
+_TELL = "Start again from the application you came from. If it fails again, tell the people who run it."
+
+# What a person is told of an answer that was not taken, or of a link that leads nowhere any more. Title and, unless
+# another is given here, remedy are those of the error's code.
+_REFUSED: dict[str, tuple[str, str]] = {
+    "session_used": ("An answer came before this one, perhaps in another window, and only the first one counts.", ""),
+    "session_expired": ("More time went by than a link is good for.", ""),
+    "state_unknown": ("It belongs to nothing that was begun here, or it did not arrive whole.", ""),
+    "wrong_browser": (
+        "This browser has no cookie of that link: another one opened it, cookies are blocked, or it is over.",
+        "",
+    ),
+    "foreign_issuer": ("The answer names another server than the one that was asked, so it was not taken.", ""),
+    "database_unavailable": ("The last step needs our records, and they could not be reached.", _SOON),
+    "seal_broken": ("What was sealed here for this step cannot be opened.", _TELL),
+    "internal": ("The last step failed on our side. It is not your fault.", _TELL),
+}
+
+
+def words_of_refusal(code: str) -> Words | None:
+    """What a person is told of a refusal; None for a code that none is told of by us."""
+    if code not in _REFUSED:
+        return None
+    happened, remedy = _REFUSED[code]
+    return Words(CODES[code].title, happened, remedy or CODES[code].remedy)
 
 
 def has_words(reason: str) -> bool:

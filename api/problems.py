@@ -9,7 +9,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from domain.errors import CODES, FieldError, Problem, where
@@ -62,20 +61,20 @@ def respond(request: Request, problem: Problem) -> JSONResponse:
 
 
 def install(app: FastAPI) -> None:
-    """Handlers for all of them."""
+    """Handlers for all but paths and methods that are not there (`home`)."""
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         return respond(request, _from_validation(error.errors()))
 
-    @app.exception_handler(HTTPException)
-    async def _http(request: Request, error: HTTPException) -> JSONResponse:
-        code = BY_STATUS.get(error.status_code, "bad_request" if error.status_code < 500 else "internal")
-        return respond(request, Problem(code))
-
     for kind in FORESEEN:
         app.add_exception_handler(kind, _failed)
     app.add_middleware(LastResort)
+
+
+def problem_of_status(status: int) -> Problem:
+    """What the framework refuses by itself, such as a path or a method that is not there."""
+    return Problem(BY_STATUS.get(status, "bad_request" if status < 500 else "internal"))
 
 
 async def _failed(request: Request, error: Exception) -> JSONResponse:

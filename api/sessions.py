@@ -127,7 +127,7 @@ async def get_outcome(session_id: RowId, caller: AnyCaller, deps: DepsOf) -> Ses
     other_token = caller.token is not None and caller.token.session_id != session.id
     if session.workspace_id != caller.workspace_id or other_token:
         raise Problem("not_found")
-    return outcome_of(session, in_full=caller.role == "secret")
+    return outcome_of(session, in_full=caller.role == "secret", vouched=caller.token is not None)
 
 
 @router.post(

@@ -24,7 +24,8 @@ from vault.tables import AuthSession, ProviderConfig, Visit
 
 router = APIRouter(tags=["pages"])
 
-COOKIE_GRACE = timedelta(hours=1)
+# For the page at the end to be looked at.
+READING = timedelta(minutes=15)
 
 
 @router.get("/oauth/visit/{session_id}", summary="The link a user opens", response_class=Response)
@@ -33,6 +34,10 @@ async def visit(session_id: str, request: Request, deps: DepsOf) -> Response:
 
 
 async def _visit(session_id: str, request: Request, deps: ApiDeps) -> Response:
+    """Our page is passed over only where the config demands that the builder confirms the person of every session.
+
+    Of a session that a page opened in anybody's name this is the one place that tells its visitor in whose.
+    """
     session, config = await _rows(session_id, deps)
     if over := _over(session, deps.clock()):
         return refusal(request, Problem(over), application_of(session, config))
@@ -46,11 +51,15 @@ async def _visit(session_id: str, request: Request, deps: ApiDeps) -> Response:
         state=state,
         challenge=code_challenge(verifier),
     )
-    # With a confirmation afterwards the person is told apart there; the page would only stand in the way.
-    response = RedirectResponse(url, 303, HEADERS) if session.needs_verification else _page(deps, session, config, url)
-    seconds = int((session.expires_at - deps.clock() + COOKIE_GRACE).total_seconds())
-    set_cookie(response, session, made.id, cookie, seconds)
+    told_apart = config.verify_user and session.needs_verification
+    response = RedirectResponse(url, 303, HEADERS) if told_apart else _page(deps, session, config, url)
+    set_cookie(response, session, made.id, cookie, int(_lasting(session, deps).total_seconds()))
     return response
+
+
+def _lasting(session: AuthSession, deps: ApiDeps) -> timedelta:
+    """How long the browser may have to show that it is the one: until the last step a session can wait for is over."""
+    return session.expires_at - deps.clock() + deps.selection_life + deps.verification_life + READING
 
 
 async def _rows(session_id: str, deps: ApiDeps) -> tuple[AuthSession, ProviderConfig]:

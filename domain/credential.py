@@ -21,7 +21,12 @@ class CredentialRef:
 
 def is_fresh(issued_at: datetime, expires_at: datetime | None, now: datetime) -> bool:
     """Whether a generation is too young to be refreshed again: under 30 s or 10 % of its life, whichever is less."""
-    return now - issued_at < default_min_ttl(issued_at, expires_at)
+    return now < refreshable_from(issued_at, expires_at)
+
+
+def refreshable_from(issued_at: datetime, expires_at: datetime | None) -> datetime:
+    """When a generation is old enough to be refreshed because somebody asks for it."""
+    return issued_at + default_min_ttl(issued_at, expires_at)
 
 
 def default_min_ttl(issued_at: datetime, expires_at: datetime | None) -> timedelta:

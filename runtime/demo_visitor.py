@@ -10,6 +10,7 @@ import httpx
 
 CONSENT_LINK = re.compile(r'<a class="button" href="([^"]+)"')
 SITES_PATH = "/oauth/sites/"
+REFUSED_PATH = "/oauth/refused/"
 REQUEST_FIELD = re.compile(r'name="request" value="([^"]+)"')
 
 
@@ -81,6 +82,8 @@ class Visitor:
             raise Astray(f"our callback answered {answer.status_code}")
         url = answer.headers["location"]
         parts = urlsplit(url)
+        if parts.path.startswith(REFUSED_PATH):
+            raise Astray(f"our callback refused: {parts.path[len(REFUSED_PATH) :]}")
         if parts.path.startswith(SITES_PATH):
             return Return(url, {"session_id": parts.path[len(SITES_PATH) :], "status": "awaiting_selection"})
         return Return(url, dict(parse_qsl(parts.query)))

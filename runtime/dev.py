@@ -122,7 +122,7 @@ def summary(settings: Settings, keys: DevKeys) -> str:
     ask = f'curl -H "Authorization: Bearer {keys.secret}" {settings.public_url}/providers'
     for name, value in (
         ("Demo", f"{settings.public_url}/demo"),
-        ("API docs", f"{settings.public_url}/docs"),
+        ("API document", f"{settings.public_url}/openapi.json"),
         ("Temporal UI", temporal_ui(settings)),
         ("Simulator", simulator_origin(settings)),
         ("Secret key", keys.secret),

@@ -17,6 +17,8 @@ from runtime.temporal_server import HOST, server_answers, server_command
 from workflows.queues import LIFE_QUEUE
 
 LIVE_PATH = "/health/live"
+# So that one can look on while a credential is renewed, or its end is noticed.
+TOKEN_SECONDS = 120
 
 
 def api_url(settings: Settings) -> str:
@@ -54,7 +56,8 @@ def others(settings: Settings) -> tuple[Part, ...]:
         return await _serves(simulator_origin(settings) + "/")
 
     state = settings.data_dir / "simulator.json"
-    simulator = ("-m", "simulator", "--port", str(settings.simulator_port), "--state", str(state))
+    where = ("--port", str(settings.simulator_port), "--state", str(state))
+    simulator = ("-m", "simulator", *where, "--token-lifetime", str(TOKEN_SECONDS))
     return (
         Part("worker", (sys.executable, "-m", "worker"), worker_ready, env),
         Part("api", (sys.executable, "-m", "runtime.cli", "api"), api_ready, env),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, update
+from sqlalchemy import ColumnElement, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -110,7 +110,7 @@ async def deny(tx: AsyncSession, visit: Visit, reason: str, now: datetime) -> bo
         finished_at=now,
     )
     if denied:
-        await _forget_verifiers(tx, visit.session_id, visit.id)
+        await _forget_verifiers(tx, visit.session_id)
     return denied
 
 
@@ -193,7 +193,7 @@ async def finish(
         sealed_code=None,
     )
     if ended:
-        await _forget_verifiers(tx, session.id, session.consumed_visit_id)
+        await _forget_verifiers(tx, session.id)
     return ended
 
 
@@ -206,7 +206,7 @@ async def end_open(tx: AsyncSession, life_id: str, now: datetime, reason: str) -
 
 async def forget_code(tx: AsyncSession, session: AuthSession) -> None:
     """The code was exchanged: neither it nor a verifier is of use to anybody any more."""
-    await _forget_verifiers(tx, session.id, session.consumed_visit_id)
+    await _forget_verifiers(tx, session.id)
     await tx.exec(
         update(AuthSession)
         .where(col(AuthSession.id) == session.id)
@@ -215,9 +215,8 @@ async def forget_code(tx: AsyncSession, session: AuthSession) -> None:
     )
 
 
-async def _forget_verifiers(tx: AsyncSession, session_id: str, consumed_visit_id: str) -> None:
-    """Only the visit that came back is kept: its browser may still ask how the attempt ended."""
-    await tx.exec(delete(Visit).where(col(Visit.session_id) == session_id, col(Visit.id) != consumed_visit_id))
+async def _forget_verifiers(tx: AsyncSession, session_id: str) -> None:
+    """The visits are kept: the one that came back may still ask how it ended, another is told that it came too late."""
     await tx.exec(
         update(Visit)
         .where(col(Visit.session_id) == session_id)

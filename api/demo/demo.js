@@ -108,11 +108,36 @@ const told = {
     if (!said.issues) return `Jira answered ${said.status}: it does not take this credential any more.`;
     return [`Jira answered ${said.status} to ${said.signed_in_as}.`, ...said.issues].join('\n');
   },
-  refresh: (said) => (said.refreshed ? 'Refreshed.' : 'Not refreshed: the credential is too young, or the provider stumbles.'),
-  revoke: (said) =>
-    said.revoked ? 'Revoked at the provider. The next refresh or probe will notice.' : 'There was nothing to revoke.',
-  delete: (said) => `Deleted here at once; at the provider: ${said.upstream}.`,
+  refresh: (said) => {
+    if (said.refreshed) return 'Refreshed.';
+    if (said.again_at) return `Not refreshed: the credential is too young. Press again ${left(said.again_at)}.`;
+    return 'Not refreshed yet: the provider stumbles. The present credential is served meanwhile.';
+  },
+  revoke: (said) => {
+    if (!said.revoked) return 'There was nothing to revoke.';
+    if (said.noticed) return 'Revoked at the provider, and noticed here.';
+    if (said.again_at) return `Revoked at the provider. Authpipe asks there ${left(said.again_at)}, and will notice.`;
+    return 'Revoked at the provider. The next refresh or check-up will notice.';
+  },
+  delete: () => 'Deleted here at once.',
 };
+
+/**
+ * A builder's backend that was refused at the provider would ask for a refresh; one that is too young has to wait.
+ * @param {HTMLElement} card @param {any} life @param {string} at
+ */
+function askLater(card, life, at) {
+  setTimeout(async () => {
+    const output = /** @type {HTMLElement} */ (card.querySelector('output'));
+    try {
+      await ask(`lives/${life.id}/refresh`, {});
+    } catch {
+      return; // the status says what has come of it
+    }
+    await look();
+    if (lives[card.dataset.slot ?? '']?.status === 'needs_reauth') output.textContent = told.revoke({ revoked: 1, noticed: true });
+  }, Math.max(0, Date.parse(at) - Date.now() - ahead) + 500);
+}
 
 /** @param {HTMLElement} card @param {string} action */
 async function act(card, action) {
@@ -122,6 +147,7 @@ async function act(card, action) {
   try {
     const said = await ask(`lives/${life.id}/${action}`, {});
     output.textContent = said.problem ?? told[action](said);
+    if (action === 'revoke' && !said.noticed && said.again_at) askLater(card, life, said.again_at);
   } catch (error) {
     output.textContent = error instanceof Error ? error.message : String(error);
   }

@@ -8,5 +8,5 @@
   } catch (error) {
     return; // the opener went elsewhere; the page stands for itself
   }
-  setTimeout(function () { window.close(); }, Number(said.closeAfter));
+  if (said.closeAfter) setTimeout(function () { window.close(); }, Number(said.closeAfter));
 })();

@@ -6,6 +6,7 @@ the simulator's sign-in and consent. It is safe to run again: the same installat
 
 import asyncio
 import sys
+from typing import Any
 
 import httpx
 
@@ -31,6 +32,15 @@ async def ready() -> Stack:
     sys.exit(f"nothing runs in {FOLDER}; start it with `make dev`, in another terminal")
 
 
+def answered(answer: httpx.Response) -> dict[str, Any]:
+    """The answer's body. Every refusal of the API says what happened and what to do."""
+    said: dict[str, Any] = answer.json()
+    if not answer.is_success:
+        candidates = "".join(f"\n  {candidate}" for candidate in said.get("candidates", ()))
+        sys.exit(f"{said['code']}: {said['detail']} {said['remedy']}{candidates}")
+    return said
+
+
 async def main() -> None:
     stack = await ready()
     keys = read_dev_keys(FOLDER)
@@ -38,14 +48,13 @@ async def main() -> None:
         sys.exit(f"there are no keys in {FOLDER}")
     headers = {"authorization": f"Bearer {keys.secret}"}
     async with httpx.AsyncClient(base_url=stack.urls["api"], headers=headers, timeout=30) as backend:
-        opened = await backend.post("/oauth/installs", json={"provider": "jira", "tenant_id": TENANT})
-        session = opened.raise_for_status().json()
+        session = answered(await backend.post("/oauth/installs", json={"provider": "jira", "tenant_id": TENANT}))
 
         person = Visitor()
         await person.walk(session["authorization_url"], PERSON, [SITE])
         await person.close()
 
-        outcome = (await backend.get(f"/oauth/sessions/{session['session_id']}")).raise_for_status().json()
+        outcome = answered(await backend.get(f"/oauth/sessions/{session['session_id']}"))
     if outcome["status"] != "completed":
         sys.exit(f"the installation is {outcome['status']}: {outcome.get('reason', 'no reason given')}")
     sys.stdout.write(f"installed for {TENANT} on {SITE}: {outcome['installation_id']}\n")

@@ -20,11 +20,12 @@
    * @property {string} [connection_id]
    * @property {string} status of the session: `completed`, `pending_verification`, `failed`, ...
    * @property {string} [reason]
+   * @property {true} [unconfirmed] the page's address says so, and nobody could be asked: a hint
    */
   /**
    * What `GET /oauth/sessions/{id}` answers, as far as it matters here.
    * @typedef {{session_id: string, status: string, reason?: string, installation_id?: string,
-   *   connection_id?: string, expires_at?: string}} Outcome
+   *   connection_id?: string, expected?: string, expires_at?: string, unconfirmed?: true}} Outcome
    */
   /**
    * One attempt as the element follows it. Times are milliseconds since the epoch.
@@ -46,6 +47,7 @@
 
   const SCRIPT = document.currentScript instanceof HTMLScriptElement ? document.currentScript.src : '';
   const KEPT = 'authpipe:session';
+  const OUR_ID = /^sess_[a-z2-7]{26}$/;
   const RETURNED = ['session_id', 'status', 'reason', 'installation_id', 'connection_id'];
   const POLL = 1500;
   const SLOW_POLL = 5000;
@@ -53,6 +55,13 @@
   const CLOSED_GRACE = 2500;
   const CLOSED_UNSEEN = 60000;
   const DEADLINE_GRACE = 15000;
+  /** Codes that only whoever builds the page, or its backend, can do something about. @type {ReadonlySet<string>} */
+  const SETUP = new Set([
+    'key_missing', 'provider_missing', 'base_url_missing', 'base_url_invalid', 'token_unavailable', 'bad_answer',
+    'unauthenticated', 'forbidden', 'bad_request', 'provider_unknown', 'config_missing', 'config_disabled', 'ambiguous',
+    'invalid_scope', 'redirect_url_not_allowed', 'origin_not_allowed', 'user_required', 'session_token_spent',
+    'session_token_mismatch',
+  ]);
   /** @type {ReadonlySet<State>} */
   const BUSY = new Set(['opening', 'waiting', 'choosing']);
   /** @type {ReadonlySet<State>} */
@@ -71,6 +80,7 @@
       waiting: 'Go on in the window that opened.',
       choosing: 'Choose a site in the window that opened.',
       confirming: 'Waiting for confirmation.',
+      finishing: 'The last step is being made. If nothing changes, start again.',
       done: '{provider} is connected.',
       denied: 'Access was not given. Nothing was changed.',
       failed: 'That did not work. Nothing was changed.',
@@ -85,6 +95,8 @@
       'reason.no_site': 'This account reaches no site of {provider}.',
       'reason.already_installed': 'It is installed on that site already.',
       'reason.installation_required': 'Please install {provider} first.',
+      'expected.account_mismatch': 'Expected is the one that connected this before (its id: {expected}).',
+      'expected.site_mismatch': 'Expected: {expected}.',
     },
     de: {
       'button.install': '{provider} installieren',
@@ -97,6 +109,7 @@
       waiting: 'Weiter geht es im geöffneten Fenster.',
       choosing: 'Wählen Sie im geöffneten Fenster eine Site aus.',
       confirming: 'Die Bestätigung steht noch aus.',
+      finishing: 'Der letzte Schritt läuft noch. Ändert sich nichts, beginnen Sie neu.',
       done: '{provider} ist verbunden.',
       denied: 'Der Zugriff wurde nicht erlaubt. Es hat sich nichts geändert.',
       failed: 'Das hat nicht geklappt. Es hat sich nichts geändert.',
@@ -111,6 +124,8 @@
       'reason.no_site': 'Dieses Konto erreicht keine Site von {provider}.',
       'reason.already_installed': 'Auf dieser Site ist es schon installiert.',
       'reason.installation_required': 'Bitte installieren Sie zuerst {provider}.',
+      'expected.account_mismatch': 'Erwartet wird das Konto, das zuvor verbunden war (Kennung: {expected}).',
+      'expected.site_mismatch': 'Erwartet: {expected}.',
     },
   };
 
@@ -119,13 +134,13 @@
   SHEET.replaceSync(`
     :host { display: inline-block; max-width: 100%; font: 600 1rem/1.3 system-ui, sans-serif;
       --accent: var(--authpipe-accent, #2453d6); --on-accent: var(--authpipe-on-accent, #fff);
-      --ink: var(--authpipe-ink, #1c2330); --soft: var(--authpipe-soft, #586174);
-      --warn: var(--authpipe-warn, #a3341f); }
+      --ink: var(--authpipe-ink, #1c2330); --soft: var(--authpipe-soft, #566074);
+      --warn: var(--authpipe-warn, #8a4300); }
     :host([hidden]) { display: none; }
     @media (prefers-color-scheme: dark) {
       :host { --accent: var(--authpipe-accent, #8fb0ff); --on-accent: var(--authpipe-on-accent, #0d1320);
-        --ink: var(--authpipe-ink, #e8ecf4); --soft: var(--authpipe-soft, #a3adc0);
-        --warn: var(--authpipe-warn, #ff9d8a); }
+        --ink: var(--authpipe-ink, #e8ecf4); --soft: var(--authpipe-soft, #a9b3c6);
+        --warn: var(--authpipe-warn, #ffc489); }
     }
     button { display: inline-flex; align-items: center; gap: .6rem; max-width: 100%; min-height: 2.75rem;
       padding: .5rem 1.1rem; border: 0; border-radius: .5rem; background: var(--accent); color: var(--on-accent);
@@ -218,19 +233,38 @@
     },
   };
 
-  /** The page's own address, without what an earlier return has left in it. */
+  /** The page's own address, without what an earlier return has left in it. Names alike may be the page's own. */
   function ownUrl() {
     const url = new URL(location.href);
     url.hash = '';
-    for (const name of RETURNED) url.searchParams.delete(name);
+    if (OUR_ID.test(url.searchParams.get('session_id') ?? '')) {
+      for (const name of RETURNED) url.searchParams.delete(name);
+    }
     return url.href;
   }
 
-  /** @param {unknown} url @returns {URL} an http(s) address; raises `Refused` for anything a script could hide in */
-  function webUrl(url) {
-    const parsed = new URL(String(url));
-    if (!['http:', 'https:'].includes(parsed.protocol)) throw new Refused('bad_answer');
-    return parsed;
+  /**
+   * An http(s) address; raises `Refused` with this code for anything a script could hide in.
+   * @param {unknown} url @param {string} code @returns {URL}
+   */
+  function webUrl(url, code) {
+    try {
+      const parsed = new URL(String(url), location.href);
+      if (['http:', 'https:'].includes(parsed.protocol)) return parsed;
+    } catch {
+      // Not an address at all.
+    }
+    throw new Refused(code);
+  }
+
+  /** @type {Set<string>} */
+  const complaints = new Set();
+
+  /** For whoever builds the page: a person can do nothing about it. Once per code. @param {string} code */
+  function complain(code) {
+    if (!SETUP.has(code) || complaints.has(code)) return;
+    complaints.add(code);
+    console.error(`authpipe: the button cannot work as it is set up (${code}); see the README of the elements`);
   }
 
   class AuthpipeButton extends HTMLElement {
@@ -247,6 +281,8 @@
     #state = 'idle';
     /** What the status line says instead of the state's own text. */
     #note = '';
+    /** What an outcome says was expected instead. */
+    #expected = '';
     /** @type {Flow|null} */
     #flow = null;
     /** @type {Record<string, string>} */
@@ -293,7 +329,12 @@
     }
 
     set texts(value) {
-      this.#texts = value ?? {};
+      const given = value ?? {};
+      const fits = typeof given === 'object' && !Array.isArray(given);
+      const entries = fits ? Object.entries(given) : [];
+      const strings = entries.filter(([, text]) => typeof text === 'string');
+      if (!fits || strings.length < entries.length) console.warn('authpipe: "texts" takes an object of strings');
+      this.#texts = Object.fromEntries(strings);
       this.#render();
     }
 
@@ -343,6 +384,7 @@
         leaving: false, failures: 0, watcher: null, wake: () => {},
       };
       this.#flow = begun;
+      this.#expected = '';
       this.#become('opening');
       void this.#open(begun);
     }
@@ -372,14 +414,16 @@
         flow.key = await this.#key();
         const body = this.#body(flow.popup === null);
         const said = await call(`${flow.base}/oauth/${this.#opens.path}`, flow.key, body);
-        const target = webUrl(said.authorization_url);
+        const target = webUrl(said.authorization_url, 'bad_answer');
         flow.id = String(said.session_id);
         flow.pages = target.origin;
         flow.deadline = Date.parse(said.expires_at) || Date.now() + 15 * 60000;
         this.#lead(flow, target.href);
       } catch (error) {
         flow.popup?.close();
-        if (this.#flow === flow) this.#fail(flow, error instanceof Refused ? error.message : 'token_unavailable');
+        const code = error instanceof Refused ? error.message : 'token_unavailable';
+        complain(code);
+        if (this.#flow === flow) this.#fail(flow, code);
       }
     }
 
@@ -405,7 +449,7 @@
     #base() {
       const given = this.getAttribute('base-url') || SCRIPT;
       if (!given) throw new Refused('base_url_missing');
-      return new URL(given, location.href).origin;
+      return webUrl(given, 'base_url_invalid').origin;
     }
 
     async #key() {
@@ -541,6 +585,7 @@
 
     /** @param {Flow} flow @param {string} reason @param {Partial<Outcome>} [outcome] */
     #fail(flow, reason, outcome = {}) {
+      this.#expected = outcome.expected ?? '';
       this.#end(reason === 'access_denied' ? 'denied' : 'failed', `reason.${reason}`);
       this.#tell('error', { session_id: flow.id, status: 'failed', ...outcome, reason });
     }
@@ -552,12 +597,13 @@
     }
 
     /** @param {string} type @param {Outcome} outcome */
-    #tell(type, { session_id, status, reason, installation_id, connection_id }) {
+    #tell(type, { session_id, status, reason, installation_id, connection_id, unconfirmed }) {
       /** @type {Detail} */
       const detail = { session_id, provider: this.getAttribute('provider') ?? '', status };
       if (reason) detail.reason = reason;
       if (installation_id) detail.installation_id = installation_id;
       if (connection_id) detail.connection_id = connection_id;
+      if (unconfirmed) detail.unconfirmed = true;
       this.dispatchEvent(new CustomEvent(type, { detail, bubbles: true, composed: true }));
     }
 
@@ -593,17 +639,47 @@
       else later();
     }
 
-    /** @param {Outcome} outcome */
-    #takeReturn(outcome) {
+    /** The address is no witness: the API is asked, if the page has anything to ask with. @param {Outcome} said */
+    async #takeReturn(said) {
+      if (this.#flow) return;
       /** @type {Flow} */
       const flow = {
-        base: this.#base(), key: this.getAttribute('publishable-key') ?? '', id: outcome.session_id, pages: '',
-        popup: null, deadline: Date.now() + 60 * 60000, closedAt: 0, givenUp: false, told: false, leaving: false,
-        failures: 0, watcher: null, wake: () => {},
+        base: '', key: this.getAttribute('publishable-key') || this.getAttribute('session-token') || '',
+        id: said.session_id, pages: '', popup: null, deadline: Date.now() + 60 * 60000, closedAt: 0, givenUp: false,
+        told: false, leaving: false, failures: 0, watcher: null, wake: () => {},
       };
       this.#flow = flow;
-      // A session token's text is gone with the page that held it: then what the address says is all there is.
-      if (!this.#take(flow, outcome) && flow.key) this.#watch(flow);
+      this.#become('waiting', 'finishing');
+      const outcome = await this.#asked(flow);
+      if (this.#flow !== flow) return;
+      if (!outcome) this.#takeHint(flow, { ...said, unconfirmed: true });
+      else if (!this.#take(flow, outcome)) this.#watch(flow);
+    }
+
+    /** What the API says; null where there is no key, or one that does not fit. @param {Flow} flow */
+    async #asked(flow) {
+      if (!flow.key) return null;
+      try {
+        flow.base = this.#base();
+      } catch {
+        return null;
+      }
+      return this.#poll(flow);
+    }
+
+    /**
+     * Nobody can be asked, as the token went with the page that held it. What is not over can only be left alone: the
+     * button rests, and may be pressed.
+     * @param {Flow} flow @param {Outcome} said
+     */
+    #takeHint(flow, said) {
+      if (said.status === 'completed' || said.status === 'failed') {
+        this.#take(flow, said);
+        return;
+      }
+      const waits = said.status === 'pending_verification';
+      this.#end(this.#restingState(), waits ? 'confirming' : 'finishing');
+      if (waits) this.#tell(this.#opens.event, said);
     }
 
     /** Tells this element from the others of a page, by what stands in the page before any script has run. */
@@ -633,7 +709,7 @@
     /** @param {string|null} json */
     #readTexts(json) {
       try {
-        this.#texts = JSON.parse(json ?? '{}');
+        this.texts = JSON.parse(json ?? '{}');
       } catch {
         console.warn('authpipe: the attribute "texts" is not JSON');
       }
@@ -641,10 +717,18 @@
 
     /** Our texts in the page's language, unless the page has its own. @param {string} name */
     #text(name) {
-      const closest = this.closest('[lang]');
-      const lang = (closest?.getAttribute('lang') ?? 'en').toLowerCase().split('-')[0];
+      const named = this.closest('[lang]')?.getAttribute('lang') || document.documentElement.lang || 'en';
+      const lang = named.toLowerCase().split('-')[0];
       const text = this.#texts[name] ?? TEXTS[lang]?.[name] ?? TEXTS.en[name] ?? '';
-      return text.replaceAll('{provider}', this.#name);
+      return text.replaceAll('{provider}', this.#name).replaceAll('{expected}', this.#expected);
+    }
+
+    /** What stands below the button. */
+    #statusText() {
+      const own = this.#note && this.#text(this.#note);
+      const expected = this.#expected && this.#text(this.#note.replace(/^reason\./, 'expected.'));
+      if (own) return expected ? `${own} ${expected}` : own;
+      return this.#state === 'idle' ? '' : this.#text(this.#state);
     }
 
     #buttonText() {
@@ -659,7 +743,7 @@
       if (!this.isConnected) return;
       if (this.getAttribute('state') !== this.#state) this.setAttribute('state', this.#state);
       put(this.#label, this.#buttonText());
-      put(this.#status, (this.#note && this.#text(this.#note)) || (this.#state === 'idle' ? '' : this.#text(this.#state)));
+      put(this.#status, this.#statusText());
       // Not `disabled`: that would take the focus away from whoever has just pressed it.
       this.#button.setAttribute('aria-disabled', String(SETTLED.has(this.#state)));
       this.#button.setAttribute('aria-busy', String(BUSY.has(this.#state)));

@@ -31,6 +31,13 @@ async def test_the_served_script_is_the_source(anybody: httpx.AsyncClient) -> No
         assert answer.headers["cross-origin-resource-policy"] == "cross-origin"
 
 
+@pytest.mark.parametrize("path", ["authpipe.js", NAME, "providers/jira", "logos/jira.svg"])
+async def test_each_file_can_be_asked_about_without_its_body(anybody: httpx.AsyncClient, path: str) -> None:
+    whole, head = await anybody.get(f"/sdk/{path}"), await anybody.head(f"/sdk/{path}")
+    assert head.status_code == 200
+    assert head.headers == whole.headers
+
+
 async def test_the_name_with_the_hash_is_kept_for_a_year_and_the_plain_one_for_minutes(
     anybody: httpx.AsyncClient,
 ) -> None:

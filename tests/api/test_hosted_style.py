@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from api.demo_page import CONTENT
+from api.elements import SCRIPT
 from api.hosted import STYLE
 
 TEXT = [
@@ -54,3 +56,14 @@ def test_both_themes_name_the_same_colours_and_no_other_stands_in_the_style() ->
     rules = re.sub(r":root\{[^}]*\}", "", STYLE)
     assert set(re.findall(r"var\(--([\w-]+)\)", rules)) <= light.keys()
     assert not re.findall(r"#[0-9a-fA-F]{3,8}\b", rules)
+
+
+def test_the_demo_and_the_elements_have_the_colours_of_the_pages() -> None:
+    """One palette: a colour of the same name is the same colour, and there is no other."""
+    for text in (CONTENT["demo.css"].decode(), SCRIPT.decode()):
+        named = re.findall(r"--([\w-]+): (?:var\(--authpipe-[\w-]+, )?(#\w+)", text)
+        half = len(named) // 2
+        for theme, colours in zip(themes().values(), (named[:half], named[half:]), strict=True):
+            assert dict(colours) == {name: theme.get(name) for name, _ in colours}
+            assert len(colours) >= 5
+        assert len(re.findall(r"(?<![&\w])#[0-9a-f]{3,8}\b", text)) == len(named)

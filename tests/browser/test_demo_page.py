@@ -85,5 +85,6 @@ async def test_the_demo_shows_a_whole_life(stack, visitor, until):
 
     await do(page, "installation", "Delete", "Deleted here at once")
     await status_is(page, "installation", "deleted|revoked")
+    await status_is(page, "installation", "at the provider: (unsupported|kept shared)$")
     await status_is(page, "connection", "deleted|revoked")
     await do(page, "several", "Delete", "Deleted here at once")

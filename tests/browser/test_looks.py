@@ -76,7 +76,7 @@ async def test_a_wait_for_the_provider(product, stack, visitor):
 async def test_refusals(product, stack, visitor):
     opened = await product.open()
     stack.expire(opened["session_id"])
-    for status in (404, 410, 400, 404):
+    for status in (404, 410, 404):
         visitor.watch.expect_refusal(status)
     for url, heading in (
         (f"{stack.pages}/oauth/visit/sess_unknown", "This link is not known"),

@@ -132,7 +132,7 @@ async def test_a_taken_port_is_found_before_anything_starts(
 def test_the_summary_never_breaks_what_one_wants_to_copy(settings: Settings) -> None:
     keys = DevKeys("key_1", "ap_sk_" + "s" * 43, "key_2", "ap_pk_" + "p" * 43)
     text = summary(settings, keys)
-    addresses = (f"{settings.public_url}/demo", f"{settings.public_url}/docs")
+    addresses = (f"{settings.public_url}/demo", f"{settings.public_url}/openapi.json")
     for whole in (keys.secret, keys.publishable, *addresses, str(settings.data_dir)):
         assert whole in text
 

@@ -105,11 +105,11 @@ async def test_of_callbacks_at_once_one_consumes_the_session(
 async def test_a_denial_ends_the_attempt_and_forgets_its_verifiers(
     db: Database, session: AuthSession, visited: Any, do: Any, of: Any, clock: Any
 ) -> None:
-    visit, _ = await visited(), await visited()
+    visit, other = await visited(), await visited()
     assert await do(sessions.deny, visit, "access_denied", clock.now)
     row = await of(session)
     assert (row.state, row.reason, row.finished_at) == (AttemptState.FAILED, "access_denied", clock.now)
-    assert [(v.id, v.sealed_verifier) for v in await visits(db)] == [(visit.id, None)]
+    assert {v.id: v.sealed_verifier for v in await visits(db)} == {visit.id: None, other.id: None}
     assert not await do(sessions.consume, visit, b"code", clock.now)
 
 
@@ -152,13 +152,12 @@ async def test_a_verification_comes_in_time_or_not_at_all(back: AuthSession, do:
 async def test_the_end_takes_code_and_verifiers_with_it(
     db: Database, session: AuthSession, visited: Any, do: Any, of: Any, clock: Any
 ) -> None:
-    await visited()
-    consumed = await visited()
+    other, consumed = await visited(), await visited()
     await do(sessions.consume, consumed, b"sealed code", clock.now)
     assert await do(sessions.finish, await of(session), clock.now)
     row = await of(session)
     assert (row.state, row.sealed_code, row.finished_at) == (AttemptState.COMPLETED, None, clock.now)
-    assert [(visit.id, visit.sealed_verifier) for visit in await visits(db)] == [(consumed.id, None)]
+    assert {v.id: v.sealed_verifier for v in await visits(db)} == {consumed.id: None, other.id: None}
 
 
 async def test_a_failure_says_why(back: AuthSession, do: Any, of: Any, clock: Any) -> None:

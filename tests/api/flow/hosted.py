@@ -76,6 +76,16 @@ def page_code(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.text.split('<p class="code">')[1].split("<")[0]
 
 
+def refused_with(answer: httpx.Response) -> str:
+    """The code of the refusal that the callback sends a browser on to read; nothing else stands in that address."""
+    assert answer.status_code == 303, answer.text
+    assert answer.content == b""
+    assert (answer.headers["cache-control"], answer.headers["referrer-policy"]) == ("no-store", "no-referrer")
+    found = re.fullmatch(r"/oauth/refused/([a-z_]+)", answer.headers["location"])
+    assert found, answer.headers["location"]
+    return found[1]
+
+
 def form_of(answer: httpx.Response) -> tuple[str, dict[str, str]]:
     """The form's token, and the ids of the sites by name."""
     (token,) = re.findall(r'name="form" value="([^"]+)"', answer.text)

@@ -24,6 +24,16 @@ SECRET_ONLY = [
     ("GET", "/api/provider-configs/cfg_x", None),
     ("PATCH", "/api/provider-configs/cfg_x", {}),
     ("DELETE", "/api/provider-configs/cfg_x", None),
+    ("GET", "/api/connections/conn_x/explain", None),
+    ("POST", "/api/connections/conn_x/report", {}),
+    ("GET", "/api/installations/inst_x/explain", None),
+    ("POST", "/api/installations/inst_x/report", {}),
+    ("POST", "/api/events/search", {}),
+    ("POST", "/api/events/evt_x/replay", None),
+    ("GET", "/api/webhook-config", None),
+    ("POST", "/api/webhook-config", {"webhook_url": "https://example.com"}),
+    ("POST", "/api/webhook-config/rotate", None),
+    ("DELETE", "/api/webhook-config", None),
     ("GET", "/api/api-keys", None),
     ("POST", "/api/api-keys", {"name": "x", "role": "secret"}),
     ("DELETE", "/api/api-keys/key_x", None),
@@ -52,7 +62,11 @@ async def test_every_route_but_the_pages_and_health_wants_a_key(app: Any, client
     """A route that is added later and forgets its key is found here."""
     http, open_ = (
         client_with(""),
-        ("/oauth/visit/", "/oauth/callback", "/oauth/sites/", "/oauth/done/", "/health/", "/docs", "/openapi.json"),
+        (
+            *("/oauth/visit/", "/oauth/callback", "/oauth/sites/", "/oauth/done/", "/oauth/refused/"),
+            # The last shows the provider's signature instead.
+            *("/health/", "/openapi.json", "/webhooks/"),
+        ),
     )
     for path, methods in app.openapi()["paths"].items():
         if path.startswith(open_):

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.api.flow.hosted import check_page, heading, page_code, words
+from tests.api.flow.hosted import check_page, heading, refused_with, words
 from vault.tables import AuthSession, Credential, Life
 
 EVIL = (
@@ -53,10 +53,23 @@ async def test_a_victim_who_is_handed_my_link_is_told_whose_it_is_before_anythin
     assert await rows(Credential) == []
 
 
-async def test_a_victim_who_is_handed_the_link_of_a_page_is_caught_by_the_confirmation(
+async def test_a_victim_who_is_handed_a_link_opened_by_a_page_is_told_whose_it_is_before_the_provider(
+    config: Any, page: httpx.AsyncClient, opened: Any, new_browser: Any, rows: Any
+) -> None:
+    """Mallory's own backend would confirm Mallory's own user: only the victim can notice, and only here."""
+    session = await opened(by=page, tenant_id="mallory-corp", user_id="mallory")
+    shown = await new_browser().http.get(session["authorization_url"])
+    check_page(shown)
+    assert shown.status_code == 200, "no redirect: a person has to go on"
+    assert "For the organisation mallory-corp By the user mallory" in words(shown)
+    assert "someone else may have sent you the link" in words(shown)
+    assert await rows(Credential) == []
+
+
+async def test_what_a_victim_granted_by_a_pages_link_serves_nobody_until_the_backend_says_whose_it_is(
     config: Any, page: httpx.AsyncClient, opened: Any, new_browser: Any, client: httpx.AsyncClient, rows: Any
 ) -> None:
-    """There is no page of ours on the way then: what the victim granted serves nobody until the backend says whose."""
+    """A backend that confirms the person signed in there never names mallory for the victim."""
     session = await opened(by=page, user_id="mallory")
     assert (await new_browser().walk(session["authorization_url"]))["status"] == "pending_verification"
     victim = {"tenant_id": "acme", "user_id": "victim"}
@@ -75,7 +88,7 @@ async def test_a_state_is_good_for_one_callback_whatever_code_comes_with_it(
     other = await browser.consent((await opened(label="mallorys"))["authorization_url"], person="member")
     stolen = httpx.URL(other).params["code"]
     for replayed in (callback, callback.copy_set_param("code", stolen)):
-        assert page_code(await browser.http.get(replayed)) == (409, "session_used")
+        assert refused_with(await browser.http.get(replayed)) == "session_used"
     assert engine.heard("returned") == 1
     assert len(await rows(Credential)) == 1
 
@@ -111,10 +124,11 @@ async def test_our_own_pages_follow_no_address_that_they_are_given(
 async def test_the_page_that_refuses_names_no_way_on(browser: Any) -> None:
     """A made-up link to our origin is no stage for somebody else's words or addresses."""
     query = {"error": "x", "error_description": "Call 0800-EVIL", "redirect_url": "https://evil.example/"}
-    for path in ("callback", "visit/sess_x", "done/sess_x", "sites/sess_x"):
-        shown = await browser.http.get(f"/oauth/{path}", params=query)
+    for path in ("callback", "refused/session_used", "visit/sess_x", "done/sess_x", "sites/sess_x"):
+        shown = await browser.http.get(f"/oauth/{path}", params=query, follow_redirects=True)
         check_page(shown)
         assert "EVIL" not in shown.text
         assert "evil" not in shown.text
         assert "href=" not in shown.text
+        assert path != "callback" or shown.url.query == b""
         assert heading(shown)

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -12,7 +13,8 @@ from api.app import create_app
 from api.demo_page import FILES, masked
 from api.deps import ApiDeps, DemoPlaces
 from domain.life import Kind
-from vault.tables import SessionToken
+from vault.tables import Life, SessionToken
+from workflows.messages import Freshness
 
 HERE = "http://localhost:8080"
 ELSEWHERE = "http://evil.example"
@@ -206,9 +208,30 @@ async def test_the_credential_is_used_at_the_provider_and_stays_with_the_server(
 
 
 async def test_revoking_at_the_provider_ends_the_credential_there(act: Any) -> None:
-    assert await act("revoke") == {"revoked": 1}
+    assert (await act("revoke"))["revoked"] == 1
     assert (await act("call"))["status"] == 401
-    assert await act("revoke") == {"revoked": 1}
+    assert (await act("revoke"))["revoked"] == 1
+
+
+async def test_what_was_revoked_is_asked_for_at_once_and_noticed(
+    act: Any, engine: Any, clock: Any, change: Any
+) -> None:
+    async def refused(life: Life, seen: int) -> Freshness:
+        await change(Life, life.id, status="needs_reauth", reason="grant_revoked")
+        return Freshness(seen)
+
+    engine.refreshing = refused
+    clock.advance(minutes=10)
+    assert await act("revoke") == {"revoked": 1, "noticed": True, "again_at": None}
+
+
+async def test_a_revoked_credential_that_is_too_young_says_when_it_will_be_noticed(
+    act: Any, engine: Any, renew: Any, clock: Any
+) -> None:
+    engine.refreshing = renew
+    said = await act("revoke")
+    assert (said["revoked"], said["noticed"]) == (1, False)
+    assert datetime.fromisoformat(said["again_at"]) == clock() + timedelta(seconds=30)
 
 
 @pytest.mark.parametrize("action", ["call", "revoke"])
@@ -223,9 +246,18 @@ async def test_a_young_credential_is_not_refreshed_and_an_older_one_is(
     act: Any, engine: Any, renew: Any, clock: Any
 ) -> None:
     engine.refreshing = renew
-    assert (await act("refresh"))["refreshed"] is False
-    clock.advance(minutes=10)
+    said = await act("refresh")
+    assert said["refreshed"] is False
+    again_at = datetime.fromisoformat(said["again_at"])
+    assert again_at == clock() + timedelta(seconds=30)
+    clock.advance(seconds=30)
     assert (await act("refresh"))["refreshed"] is True
+
+
+async def test_a_refresh_that_the_provider_hinders_is_told_from_one_that_comes_too_early(act: Any, clock: Any) -> None:
+    clock.advance(minutes=10)
+    said = await act("refresh")
+    assert (said["refreshed"], said["again_at"]) == (False, None)
 
 
 async def test_a_deleted_life_is_still_seen_with_what_became_of_it(act: Any, look: Any) -> None:

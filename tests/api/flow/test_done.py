@@ -119,7 +119,18 @@ async def test_the_wrong_account_is_told_with_the_one_expected(
     (life,) = [life for life in await rows(Life) if life.kind == "connection"]
     _, page = await ending("sessions", {"person": "admin"}, user_id="ann")
     assert heading(page) == "Another account was expected"
-    assert f"Expected account {life.account_id}" in words(page)
+    said = f"Expected account the one that connected this before (its id there: {life.account_id})"
+    assert said in words(page)
+
+
+async def test_a_second_installation_on_a_site_is_told_with_the_sites_name(
+    installation: str, ending: Any, session_row: Any
+) -> None:
+    session_id, page = await ending(label="again")
+    assert heading(page) == "It is installed already"
+    assert "Installed on Acme Engineering" in words(page)
+    assert (await session_row(session_id)).expected == installation
+    assert installation not in page.text
 
 
 async def test_a_page_that_names_a_foreign_tenant_does_not_learn_what_is_there(
@@ -189,6 +200,14 @@ class TestTheMessageToTheOpener:
         answer = await told(BUILDER)
         (session,) = await rows(AuthSession)
         assert script_data(answer) == {"session": session.id, "opener": BUILDER, "close-after": "2000"}
+
+    async def test_what_failed_stays_to_be_read(self, told: Any, rows: Any, change: Any, browser: Any) -> None:
+        await told(BUILDER)
+        (session,) = await rows(AuthSession)
+        await change(AuthSession, session.id, state="failed", reason="no_site")
+        answer = await browser.http.get(f"/oauth/done/{session.id}")
+        assert script_data(answer)["close-after"] == ""
+        assert "if (said.closeAfter) setTimeout" in answer.text
 
     async def test_where_none_is_recorded_nothing_is_told(self, told: Any) -> None:
         answer = await told("")

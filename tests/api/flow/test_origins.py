@@ -170,19 +170,52 @@ async def test_a_session_token_that_names_no_origin_takes_the_allowed_one_that_a
     assert [row.opener_origin for row in await rows(AuthSession)] == [APP]
 
 
-async def test_the_page_of_a_used_token_may_go_on_asking_and_that_of_an_unused_one_ends_with_it(
-    config: Any, client: httpx.AsyncClient, client_with: Any, opening: Any, clock: Any
+async def test_the_page_of_a_used_token_may_go_on_asking_for_its_session_and_for_nothing_else(
+    config: Any, client: httpx.AsyncClient, client_with: Any, opened: Any, opening: Any, clock: Any
 ) -> None:
-    ask = {"url": "/oauth/installs", "headers": PREFLIGHT | {"origin": OTHER}}
-    element = await mint(client, client_with, opener_origin=OTHER)
-    await mint(client, client_with, opener_origin=APP)
-    made = await element.post("/oauth/installs", json=opening(redirect_url=None), headers={"origin": OTHER})
+    element, theirs = await mint(client, client_with, opener_origin=OTHER), {"origin": OTHER}
+    made = (await element.post("/oauth/installs", json=opening(redirect_url=None), headers=theirs)).json()
+    foreign = (await opened(label="foreign"))["session_id"]
     clock.advance(minutes=11)
-    assert (await client_with("").options(**ask)).status_code == 204
-    outcome = await element.get(f"/oauth/sessions/{made.json()['session_id']}", headers={"origin": OTHER})
+    path = f"/oauth/sessions/{made['session_id']}"
+    outcome = await element.get(path, headers=theirs)
     assert (outcome.status_code, readable_by(outcome)) == (200, OTHER)
-    ask["headers"] = PREFLIGHT | {"origin": APP}
-    assert (await client_with("").options(**ask)).status_code == 403
+    asked = {at: (await element.options(at, headers=PREFLIGHT | theirs)).status_code for at in (path, "/sdk/x.js")}
+    assert asked == {path: 204, "/sdk/x.js": 204}
+    for at in ("/oauth/installs", "/oauth/sessions", f"/oauth/sessions/{foreign}"):
+        answer = await element.options(at, headers=PREFLIGHT | theirs)
+        assert (answer.status_code, readable_by(answer)) == (403, None), at
+
+
+@pytest.mark.parametrize(("used", "minutes"), [(True, 0), (True, 11), (False, 11)], ids=["used", "both", "expired"])
+async def test_the_origin_of_a_token_that_is_used_or_expired_opens_nothing_by_a_publishable_key(
+    config: Any,
+    page: httpx.AsyncClient,
+    client: httpx.AsyncClient,
+    client_with: Any,
+    opening: Any,
+    clock: Any,
+    rows: Any,
+    used: bool,
+    minutes: int,
+) -> None:
+    element, theirs = await mint(client, client_with, opener_origin=OTHER), {"origin": OTHER}
+    if used:
+        made = await element.post("/oauth/installs", json=opening(redirect_url=None), headers=theirs)
+        assert made.status_code == 201
+    clock.advance(minutes=minutes)
+    before = len(await rows(AuthSession))
+    answer = await page.post("/oauth/installs", json=opening(redirect_url=None, label="x"), headers=theirs)
+    assert refused(answer) == (403, "origin_not_allowed")
+    assert len(await rows(AuthSession)) == before
+
+
+async def test_the_origin_of_a_token_that_is_still_unused_opens_by_a_publishable_key(
+    config: Any, page: httpx.AsyncClient, client: httpx.AsyncClient, client_with: Any, opening: Any
+) -> None:
+    await mint(client, client_with, opener_origin=OTHER)
+    made = await page.post("/oauth/installs", json=opening(redirect_url=None), headers={"origin": OTHER})
+    assert (made.status_code, readable_by(made)) == (201, OTHER)
 
 
 @pytest.mark.parametrize("given", ["https://APP.example.com", "https://app.example.com:443"])

@@ -5,12 +5,18 @@ from typing import Any
 
 import pytest
 
-from tests.api.flow.hosted import check_page
+from tests.api.flow.hosted import check_page, refused_with
 
 XSS = ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{ 7*7 }}", "' onmouseover='x", "</style><b>"]
 
 
-REFUSALS = ["/oauth/visit/sess_x", "/oauth/callback", "/oauth/callback?state=x", "/oauth/done/x", "/oauth/sites/%00"]
+REFUSALS = [
+    "/oauth/visit/sess_x",
+    "/oauth/refused/session_used",
+    "/oauth/refused/x",
+    "/oauth/done/x",
+    "/oauth/sites/%00",
+]
 
 
 @pytest.mark.parametrize("path", REFUSALS)
@@ -33,13 +39,16 @@ async def test_names_of_tenants_and_users_are_text(config: Any, opened: Any, bro
 
 async def test_the_query_of_a_callback_is_never_shown(browser: Any) -> None:
     answer = await browser.http.get("/oauth/callback", params={"state": XSS[0], "code": "c0de", "error": XSS[1]})
-    check_page(answer)
-    assert "c0de" not in answer.text
-    assert "alert" not in answer.text
+    assert refused_with(answer) == "state_unknown"
+    shown = await browser.http.get(answer.headers["location"])
+    check_page(shown)
+    assert "c0de" not in shown.text
+    assert "alert" not in shown.text
 
 
-async def test_a_redirect_shows_nothing_and_is_not_kept(config: Any, opened: Any, browser: Any, page: Any) -> None:
-    answer = await browser.http.get((await opened(by=page))["authorization_url"])
+async def test_a_redirect_shows_nothing_and_is_not_kept(app_config: Any, opened: Any, browser: Any) -> None:
+    await app_config(verify_user=True)
+    answer = await browser.http.get((await opened())["authorization_url"])
     assert answer.content == b""
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["referrer-policy"] == "no-referrer"

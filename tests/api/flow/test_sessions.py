@@ -111,14 +111,19 @@ async def test_without_a_config_there_is_nothing_to_open(client: httpx.AsyncClie
     assert refused(await client.post("/oauth/installs", json=opening())) == (409, "config_missing")
 
 
-async def test_several_enabled_configs_are_a_choice_for_the_caller(
-    client: httpx.AsyncClient, app_config: Any, opening: Any
+async def test_several_enabled_configs_are_a_choice_for_the_caller_and_a_page_learns_their_ids_alone(
+    client: httpx.AsyncClient, page: httpx.AsyncClient, app_config: Any, opening: Any
 ) -> None:
     one, two = await app_config(), await app_config()
     await app_config(enabled=False)
     answer = await client.post("/oauth/installs", json=opening())
     assert refused(answer) == (409, "ambiguous")
     assert {c["provider_config_id"] for c in answer.json()["candidates"]} == {one.id, two.id}
+    assert {c["client_id"] for c in answer.json()["candidates"]} == {"authpipe-dev"}
+    asked = await page.post("/oauth/installs", json=opening())
+    assert refused(asked) == (409, "ambiguous")
+    named = sorted(asked.json()["candidates"], key=str)
+    assert named == sorted([{"provider_config_id": c.id} for c in (one, two)], key=str)
     assert (await client.post("/oauth/installs", json=opening(provider_config_id=two.id))).status_code == 201
 
 
@@ -284,6 +289,34 @@ async def test_a_publishable_key_sees_the_outcome_and_no_person(
     assert outcome["installation_id"].startswith("inst_")
     assert not {"tenant_id", "user_id", "sites", "expected"} & outcome.keys()
     assert (in_full["tenant_id"], in_full["user_id"]) == ("acme", "ann")
+
+
+async def test_before_it_is_done_a_publishable_key_is_not_told_what_is_there(
+    client: httpx.AsyncClient, page: httpx.AsyncClient, installation: str, opened: Any, browser: Any
+) -> None:
+    """Any tenant can be named with it; and what was expected is a site's name or an account's id."""
+    session = await opened("sessions", by=page, user_id="ann")
+    path = f"/oauth/sessions/{session['session_id']}"
+    assert "installation_id" not in (await page.get(path)).json()
+    assert (await client.get(path)).json()["installation_id"] == installation
+    await browser.walk(session["authorization_url"], sites=["Acme Support"])
+    asked = (await page.get(path)).json()
+    assert asked["reason"] == "site_mismatch"
+    assert not {"installation_id", "expected"} & asked.keys()
+
+
+async def test_the_sessions_own_token_is_told_what_was_expected_and_in_which_installation(
+    client: httpx.AsyncClient, client_with: Any, installation: str, opening: Any, browser: Any
+) -> None:
+    wish = {"provider": "jira", "tenant_id": "acme", "user_id": "ann"}
+    element = client_with((await client.post("/oauth/session-tokens", json=wish)).json()["token"])
+    session = (await element.post("/oauth/sessions", json=opening(user_id="ann"))).json()
+    path = f"/oauth/sessions/{session['session_id']}"
+    assert (await element.get(path)).json()["installation_id"] == installation
+    await browser.walk(session["authorization_url"], sites=["Acme Support"])
+    outcome = (await element.get(path)).json()
+    assert (outcome["reason"], outcome["expected"]) == ("site_mismatch", "Acme Engineering")
+    assert not {"tenant_id", "user_id", "sites"} & outcome.keys()
 
 
 async def test_a_session_of_another_workspace_is_not_there(

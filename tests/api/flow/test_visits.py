@@ -1,12 +1,15 @@
 """The link a browser opens."""
 
 import re
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
 
+from api.deps import ApiDeps
 from tests.api.flow.hosted import check_page, heading, page_code, words
 from vault import sessions
 from vault.tables import AuthSession, Visit
@@ -71,21 +74,62 @@ async def test_the_way_on_is_the_providers_with_pkce_and_a_state_of_its_own(
     assert not any(cookie in kept for cookie in browser.http.cookies.values()), "only the hash of a cookie is kept"
 
 
-async def test_a_session_that_is_confirmed_afterwards_goes_straight_on(
-    config: Any, opened: Any, browser: Any, page: Any
+async def test_where_the_config_confirms_every_person_afterwards_the_link_goes_straight_on(
+    app_config: Any, opened: Any, browser: Any, page: Any
 ) -> None:
-    session = await opened(by=page)
-    answer = await browser.http.get(session["authorization_url"])
-    assert answer.status_code == 303
-    assert answer.headers["location"].startswith("http://127.0.0.1:9300/authorize?")
+    await app_config(verify_user=True)
+    for by in (page, None):
+        session = await opened(by=by)
+        answer = await browser.http.get(session["authorization_url"])
+        assert answer.status_code == 303
+        assert answer.headers["location"].startswith("http://127.0.0.1:9300/authorize?")
+
+
+async def test_a_confirmation_demanded_only_later_does_not_take_the_page_away(
+    client: httpx.AsyncClient, config: Any, opened: Any, browser: Any
+) -> None:
+    """This session was opened without it, so nobody will confirm it."""
+    session = await opened()
+    await client.patch(f"/api/provider-configs/{config.id}", json={"verify_user": True})
+    assert (await browser.http.get(session["authorization_url"])).status_code == 200
+
+
+async def test_the_way_on_stands_before_the_list_of_rights_which_opens_without_a_script(
+    config: Any, opened: Any, browser: Any
+) -> None:
+    shown = (await browser.http.get((await opened())["authorization_url"])).text
+    places = [shown.index(text) for text in ('class="notice"', 'class="button"', "<details>", "<summary>", "<li>")]
+    assert places == sorted(places)
+
+
+async def test_being_asked_for_while_away_is_said_for_a_person(config: Any, opened: Any, browser: Any) -> None:
+    said = words(await browser.http.get((await opened())["authorization_url"]))
+    assert "while you are away" in said
+    assert "token" not in said
 
 
 async def test_on_plain_loopback_the_cookie_is_httponly_and_lax(config: Any, opened: Any, browser: Any) -> None:
     answer = await browser.http.get((await opened())["authorization_url"])
     (cookie,) = answer.headers.get_list("set-cookie")
     assert re.fullmatch(
-        r"authpipe-visit_[a-z2-7]{26}=[\w-]{43}; HttpOnly; Max-Age=4500; Path=/; SameSite=lax", cookie
+        r"authpipe-visit_[a-z2-7]{26}=[\w-]{43}; HttpOnly; Max-Age=7200; Path=/; SameSite=lax", cookie
     ), cookie
+
+
+class TestPatience:
+    """With more time for the steps after the callback."""
+
+    @pytest.fixture
+    def deps(self, deps: ApiDeps) -> ApiDeps:
+        return replace(deps, selection_life=timedelta(hours=24), verification_life=timedelta(hours=12))
+
+    async def test_the_cookie_outlives_the_choice_of_a_site_and_the_confirmation(
+        self, config: Any, opened: Any, browser: Any
+    ) -> None:
+        answer = await browser.http.get((await opened())["authorization_url"])
+        (cookie,) = answer.headers.get_list("set-cookie")
+        (seconds,) = re.findall(r"Max-Age=(\d+)", cookie)
+        assert timedelta(seconds=int(seconds)) > timedelta(minutes=15) + timedelta(hours=24 + 12)
 
 
 @pytest.mark.parametrize("redirect", [TLS, TLS.replace("https", "HTTPS")])
