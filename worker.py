@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import structlog
@@ -13,27 +14,35 @@ from temporalio.client import Client
 from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
+from activities.breaker import BreakerActivities
+from activities.deliver import DeliveryActivities
 from activities.deps import Deps
 from activities.guard import Guard
 from activities.life import LifeActivities
 from activities.reconcile import ReconcileActivities
+from api.breakers import Breakers
 from api.lives import Lives
 from runtime.compose import open_activity_deps
 from runtime.errors import StartError
+from runtime.hints import Hints
 from runtime.logs import configure_logs
 from runtime.pace import STARTS_PER_SECOND, Pace
+from runtime.rates import Rates
 from runtime.reconcile_daily import full_pass
 from runtime.settings import Settings, load_settings
 from runtime.sweeper import Sweeper, sweep_for_ever
 from runtime.temporal import connect, register_search_attributes
 from vault.lives import providers_of_living
 from workflows.attributes import KEYS
+from workflows.breaker import Breaker
+from workflows.delivery import EventDelivery
 from workflows.life import ConnectionLife
-from workflows.queues import LIFE_QUEUE, provider_queue
+from workflows.queues import DELIVERY_QUEUE, LIFE_QUEUE, provider_queue
 from workflows.reconcile import Reconcile
 
-WORKFLOWS = [ConnectionLife, Reconcile]
+WORKFLOWS = [ConnectionLife, Breaker, EventDelivery, Reconcile]
 CACHED_LIVES = 2000
+DELIVERIES_AT_ONCE = 50
 GRACE = timedelta(seconds=5)
 REFUSED = 2
 
@@ -47,12 +56,15 @@ def build_workers(
     *,
     sandbox: bool,
     starts_per_second: float = STARTS_PER_SECOND,
+    rates: Rates | None = None,
 ) -> Sequence[Worker]:
-    """One worker for the lives, one for each provider's activities.
+    """One worker for the lives, one for deliveries, one for each provider's activities.
 
     `providers` names those of living rows too: one whose file was taken away must still be deletable.
     """
-    acts = LifeActivities(deps)
+    rates = rates or Rates(deps.catalog)
+    deps = replace(deps, trip=Breakers(client).look, wake=Lives(client).wake, probe_turns=rates.probe_turn)
+    acts, breaking = LifeActivities(deps), BreakerActivities(deps, rates.release_turn)
     reconciling = ReconcileActivities(full_pass(deps.db, Lives(client), client, deps.clock, starts_per_second))
     # Production may leave the sandbox (docs/adr/0003); the choice is made here, never in a workflow's decorator.
     runner: WorkflowRunner = SandboxedWorkflowRunner() if sandbox else UnsandboxedWorkflowRunner()
@@ -60,22 +72,35 @@ def build_workers(
         client,
         task_queue=LIFE_QUEUE,
         workflows=WORKFLOWS,
-        activities=[acts.load, reconciling.reconcile],
+        activities=[acts.load, breaking.look, breaking.release, reconciling.reconcile],
         workflow_runner=runner,
         interceptors=[Guard()],
         max_cached_workflows=CACHED_LIVES,
         workflow_task_poller_behavior=PollerBehaviorAutoscaling(minimum=2, maximum=50, initial=5),
         graceful_shutdown_timeout=GRACE,
     )
-    return [lives, *(_provider_worker(client, acts, provider_id) for provider_id in providers)]
+    at_providers = (_provider_worker(client, acts, provider_id, rates.of(provider_id)) for provider_id in providers)
+    return [lives, _delivery_worker(client, deps), *at_providers]
 
 
-def _provider_worker(client: Client, acts: LifeActivities, provider_id: str) -> Worker:
+def _delivery_worker(client: Client, deps: Deps) -> Worker:
+    return Worker(
+        client,
+        task_queue=DELIVERY_QUEUE,
+        activities=[DeliveryActivities(deps).deliver],
+        interceptors=[Guard()],
+        max_concurrent_activities=DELIVERIES_AT_ONCE,
+        graceful_shutdown_timeout=GRACE,
+    )
+
+
+def _provider_worker(client: Client, acts: LifeActivities, provider_id: str, calls_per_second: float) -> Worker:
     return Worker(
         client,
         task_queue=provider_queue(provider_id),
         activities=[acts.refresh, acts.advance_attempt, acts.close_attempt, acts.probe, acts.revoke],
         interceptors=[Guard()],
+        max_task_queue_activities_per_second=calls_per_second,
         activity_task_poller_behavior=PollerBehaviorAutoscaling(minimum=1, maximum=20, initial=2),
         graceful_shutdown_timeout=GRACE,
     )
@@ -90,15 +115,24 @@ async def run(settings: Settings) -> None:
     async with open_activity_deps(settings) as deps:
         client = await connect(settings, lazy=False)
         await register_search_attributes(client, KEYS)
+        deps.db.on_events = hints = Hints(client)
         served = set(deps.catalog) | await providers_of_living(deps.db)
         rate = settings.reconcile_starts_per_second
-        workers = build_workers(client, deps, served, sandbox=settings.sandbox, starts_per_second=rate)
-        sweeper = Sweeper(deps.db, Lives(client), deps.clock, Pace(rate))
+        workers = build_workers(
+            client,
+            deps,
+            served,
+            sandbox=settings.sandbox,
+            starts_per_second=rate,
+            rates=Rates(deps.catalog, settings.provider_calls_per_second, settings.probe_share),
+        )
+        sweeper = Sweeper(deps.db, Lives(client), deps.clock, Pace(rate), Breakers(client).start)
         sweeping = asyncio.create_task(sweep_for_ever(sweeper, client))
         log.info("working", providers=sorted(served))
         await _work(workers, stop)
         sweeping.cancel()
         await asyncio.gather(sweeping, return_exceptions=True)
+        await hints.close()
 
 
 async def _work(workers: Sequence[Worker], stop: asyncio.Event) -> None:

@@ -9,6 +9,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from activities.candidate import DELETED, Candidate
+from activities.checkup import interval_of
 from activities.commit import commit_within
 from activities.deps import Deps
 from activities.messages import LifeIds
@@ -16,13 +17,14 @@ from activities.probe import tell
 from activities.projection import credential_columns
 from activities.qualify import Chosen
 from activities.verdict import Failed, Later
+from domain.checkup import next_checkup
 from domain.credential import CredentialRef
 from domain.life import AttemptState, Kind, Status
 from vault import configs, credentials, ledger, sessions
 from vault.events import append_event
 from vault.grants import join_grant
 from vault.lives import LostRace, active_of, allot_generation, compare_and_set, itself, lock_in_order, with_account
-from vault.tables import AuthSession, Life
+from vault.tables import AuthSession, Life, ProviderConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class Accepted:
     """The swap was made. `siblings` are other lives of the grant, which the consent changed."""
 
     ref: CredentialRef
+    probe_at: datetime | None
     siblings: list[LifeIds] = field(default_factory=list)
 
 
@@ -75,11 +78,12 @@ async def _write(deps: Deps, life: Life, swap: Swap) -> Accepted | Failed | None
         row, siblings = found
         standing = await credentials.current(tx, life.id)
         if standing is not None and standing.id == swap.candidate.row.id:
-            return Accepted(credentials.reference(standing))  # committed before, its answer was lost
+            # Committed before, its answer was lost.
+            return Accepted(credentials.reference(standing), row.probe_at)
         if row.generation > swap.ref.generation:
             return None
-        await _swap(tx, row, swap, deps.clock())
-        return Accepted(swap.ref, await tell(tx, siblings, deps.clock()))
+        probe_at = await _swap(tx, row, swap, deps.clock())
+        return Accepted(swap.ref, probe_at, await tell(tx, siblings, deps.clock()))
 
 
 async def _locked(tx: AsyncSession, life: Life, swap: Swap) -> tuple[Life, list[Life]] | Failed:
@@ -105,8 +109,11 @@ async def _locked(tx: AsyncSession, life: Life, swap: Swap) -> tuple[Life, list[
     return row, with_account(rows, swap.chosen.account_id)
 
 
-async def _swap(tx: AsyncSession, row: Life, swap: Swap, now: datetime) -> None:
+async def _swap(tx: AsyncSession, row: Life, swap: Swap, now: datetime) -> datetime:
+    """Answers when the first check-up is due."""
     session, site = swap.session, swap.chosen.site
+    config = await tx.get_one(ProviderConfig, session.provider_config_id)
+    probe_at = next_checkup(now, interval_of(config), swap.jitter)
     await credentials.promote(tx, swap.candidate.row, swap.ref, swap.sealed)
     await ledger.supersede(tx, row.id, now)
     grant_id = await join_grant(tx, row, swap.chosen.account_id, swap.ref.scopes, now)
@@ -124,6 +131,12 @@ async def _swap(tx: AsyncSession, row: Life, swap: Swap, now: datetime) -> None:
         site_url=(site.url or "") if site else row.site_url,
         requested_scopes=session.scopes,
         connected_at=row.connected_at or now,
+        consented_at=now,
+        noticed_days=0,
+        granted_scopes=swap.ref.scopes,
+        health="ok",
+        doubt="",
+        probe_at=probe_at,
         **credential_columns(swap.ref, swap.jitter),
     )
     if not await sessions.finish(tx, session, now):
@@ -131,6 +144,7 @@ async def _swap(tx: AsyncSession, row: Life, swap: Swap, now: datetime) -> None:
     if row.connected_at is None:
         await append_event(tx, row, "created", now, session=session.id)
     await append_event(tx, row, "activated", now, old=row.status, new=Status.ACTIVE, session=session.id)
+    return probe_at
 
 
 async def _already_installed(deps: Deps, life: Life, chosen: Chosen) -> Failed | None:

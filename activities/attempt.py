@@ -8,6 +8,7 @@ import structlog
 from activities.accept import accept
 from activities.candidate import Candidate, exchange
 from activities.deps import Deps
+from activities.ids import config_ids_of
 from activities.messages import AttemptOrder, AttemptResult, Ending
 from activities.probe import tell
 from activities.qualify import Chosen, Several, qualify
@@ -70,7 +71,12 @@ async def _advance(deps: Deps, order: AttemptOrder, rows: Rows) -> AttemptResult
     if isinstance(accepted, Failed | Later):
         return await _end(deps, rows, accepted)
     return AttemptResult(
-        Ending.CREDENTIALED, AttemptState.COMPLETED, deps.clock(), accepted.ref, siblings=accepted.siblings
+        Ending.CREDENTIALED,
+        AttemptState.COMPLETED,
+        deps.clock(),
+        accepted.ref,
+        siblings=accepted.siblings,
+        probe_at=accepted.probe_at,
     )
 
 
@@ -117,9 +123,10 @@ async def _end(deps: Deps, rows: Rows, verdict: Failed | Later) -> AttemptResult
         if not await sessions.finish(tx, session, now, reason=verdict.reason, expected=verdict.expected):
             return AttemptResult(Ending.RELOAD, AttemptState(session.state), sessions.deadline_of(session))
         await credentials.destroy(tx, rows.life.id, session_id=session.id)
-        if verdict.hold:
-            await holds.hold(tx, rows.config, now + deps.limits.operator_hold, verdict.reason)
         told = await tell(tx, with_account(locked, account_id), now)
+        held = verdict.hold and await holds.misconfigured(tx, rows.config, now, verdict.reason)
+    if held:
+        await deps.trip(config_ids_of(rows.config))
     if unwanted is not None:
         await unwanted.disown(deps, rows.config)
     others = [sibling for sibling in told if sibling.life_id != rows.life.id]

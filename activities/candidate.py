@@ -9,6 +9,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from activities.client import COMMIT, as_the_app, clients_of
 from activities.commit import commit_within
 from activities.deps import Deps
+from activities.ids import config_ids_of
 from activities.unwanted import Unwanted
 from activities.verdict import Failed, Later
 from domain.credential import CredentialRef
@@ -123,7 +124,8 @@ async def _keep(
     seal = partial(credentials.seal, deps.sealer, life, ref.generation, secrets)
     sealed = await commit_within(seal, deps.clock, attempt.lease_until)
 
-    async def write() -> Candidate | Failed:
+    async def write() -> tuple[Candidate | Failed, bool]:
+        freed = False
         async with deps.db.transaction() as tx:
             row, fresh = await lock_life(tx, life.id), await sessions.get_session(tx, session.id)
             kept = await credentials.candidate(tx, life.id, session.id)
@@ -131,19 +133,21 @@ async def _keep(
             if kept is None and (gone or fresh is None or fresh.state in ENDED):
                 # Too late: a secret that is kept now would be nobody's, and never destroyed.
                 await ledger.resolve(tx, attempt, ledger.SUPERSEDED, deps.clock())
-                return Failed(DELETED if gone else SESSION_ENDED)
+                return Failed(DELETED if gone else SESSION_ENDED), freed
             if kept is None:
                 kept = credentials.new_candidate(life, session.id, ref, sealed)
                 tx.add(kept)
                 await ledger.resolve(tx, attempt, ledger.SUCCEEDED, deps.clock())
                 await sessions.forget_code(tx, session)
-                await holds.clear_hold(tx, session.provider_config_id)
                 if grant.account_id:
                     await _note_account(tx, session, grant.account_id)
-        return Candidate(kept, secrets)
+                freed = await holds.clear(tx, session.provider_config_id, deps.clock())
+        return Candidate(kept, secrets), freed
 
     await deps.reached(Point.EXCHANGE_BEFORE_COMMIT, life.id)
-    kept = await commit_within(write, deps.clock, attempt.lease_until)
+    kept, freed = await commit_within(write, deps.clock, attempt.lease_until)
+    if freed:
+        await deps.trip(config_ids_of(config))
     if isinstance(kept, Failed) and grant.account_id:
         await Unwanted(life, session.id, grant.account_id, secrets).disown(deps, config)
     await deps.reached(Point.EXCHANGE_AFTER_COMMIT, life.id)
@@ -195,7 +199,7 @@ async def _refused(deps: Deps, config: ProviderConfig, attempt: TokenAttempt, fa
     """Only a code that certainly was not looked at may be sent again; then its ledger row goes, as if never opened."""
     untouched = failure.code in (FailureCode.UNREACHABLE, FailureCode.RATE_LIMITED) and not failure.in_doubt
     unknown = failure.in_doubt or failure.kind is FailureKind.MOMENT
-    reason = EXCHANGE_UNKNOWN if unknown else failure.code
+    reason, freed = EXCHANGE_UNKNOWN if unknown else failure.code, False
     async with deps.db.transaction() as tx:
         if untouched:
             await tx.delete(await tx.merge(attempt))
@@ -203,5 +207,7 @@ async def _refused(deps: Deps, config: ProviderConfig, attempt: TokenAttempt, fa
         outcome = ledger.UNKNOWN if unknown else ledger.REFUSED
         await ledger.resolve(tx, attempt, outcome, deps.clock(), reason)
         if failure.kind is FailureKind.USER:
-            await holds.clear_hold(tx, config.id)  # the app itself was accepted
+            freed = await holds.clear(tx, config.id, deps.clock())  # the app itself was accepted
+    if freed:
+        await deps.trip(config_ids_of(config))
     return Failed(reason, hold=failure.code in THE_APPS_OWN)

@@ -3,8 +3,8 @@
 from temporalio import activity
 
 from activities import attempt as attempts
+from activities import checkup
 from activities import load as loading
-from activities import probe as probing
 from activities import refresh as refreshing
 from activities import revoke as revoking
 from activities.deps import Deps
@@ -50,7 +50,7 @@ class LifeActivities:
 
     @activity.defn
     async def probe(self, order: ProbeOrder) -> ProbeReport:
-        return await probing.probe(self._deps, order)
+        return await checkup.check_up(self._deps, order)
 
     @activity.defn
     async def revoke(self, life: LifeIds) -> RevokeResult:

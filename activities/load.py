@@ -3,6 +3,7 @@
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from activities.deps import Deps
+from activities.holding import waits_until
 from activities.messages import LifeIds
 from domain.life import Loaded, Status
 from vault import credentials, ledger, sessions
@@ -23,17 +24,19 @@ async def _loaded(deps: Deps, tx: AsyncSession, life: Life) -> Loaded:
     credential = await credentials.current(tx, life.id)
     opened = await sessions.open_sessions(tx, life.id)
     config = await tx.get(ProviderConfig, life.provider_config_id)
-    held = config if config and config.held_until and config.held_until > deps.clock() else None
+    provider = deps.catalog.get(life.provider_id)
+    waits = await waits_until(tx, life, config, provider, deps.clock()) if config else None
     return Loaded(
         status=Status(life.status),
         reason=life.reason,
         credential=credentials.reference(credential) if credential else None,
         attempts=[sessions.as_attempt(s) for s in opened],
         returned=[s.id for s in opened if sessions.is_returned(s)],
-        held_until=held.held_until if held else life.held_until,
-        held_reason=held.held_reason if held else life.held_reason,
+        held_until=waits or life.held_until,
+        held_reason=config.held_reason if config and waits else life.held_reason,
         deleting=life.deleted_at is not None,
         probe_at=life.probe_at,
+        doubt=life.doubt,
         in_doubt_until=await ledger.in_doubt_until(tx, life.id),
     )
 

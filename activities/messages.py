@@ -56,6 +56,8 @@ class RefreshResult:
     code: str = ""
     not_before: datetime | None = None
     siblings: list[LifeIds] = field(default_factory=list)
+    probe_at: datetime | None = None
+    """When to check the life up because its scopes shrank."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,8 @@ class AttemptResult:
     code: str = ""
     siblings: list[LifeIds] = field(default_factory=list)
     not_before: datetime | None = None
+    probe_at: datetime | None = None
+    """The first check-up after a consent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +92,22 @@ class ProbeOrder:
     generation: int
     failures: int = 0
     jitter: float = 0.0
+    waited: bool = False
+    """Whether it waited its turn behind other calls already."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeReport:
-    """Done, or the token is refused (refresh it), or the life is (it cannot be refreshed), or stumbled until then."""
+    """Done, or the token is refused (refresh it), or the life is (it cannot be refreshed), or stumbled until then.
+
+    `next_at` is the next check-up, `doubt` what this one left open.
+    """
 
     ending: Ending
     code: str = ""
     not_before: datetime | None = None
+    next_at: datetime | None = None
+    doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,3 +116,34 @@ class RevokeResult:
 
     ending: Ending
     upstream: str = "pending"
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigIds:
+    """Whose breaker: the row in the vault follows from `config_id`, the rest is for people and ids."""
+
+    workspace_id: str
+    provider_id: str
+    config_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryOrder:
+    """Deliver what is due of a workspace's events."""
+
+    workspace_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryReport:
+    """How it went. `more`: some of it is due at once; `next_at`: when the next event is, None if none waits.
+
+    `endpoint`: ready, none, paused (until `next_at`), or gone.
+    """
+
+    endpoint: str
+    delivered: int = 0
+    failed: int = 0
+    more: bool = False
+    next_at: datetime | None = None
+    last_error: str = ""

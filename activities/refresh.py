@@ -8,9 +8,12 @@ from typing import TypeGuard
 from activities.client import COMMIT, as_the_app, clients_of
 from activities.commit import commit_within
 from activities.deps import Deps
+from activities.holding import TOKEN_UNCHANGED, note_failure, waits_until
+from activities.ids import config_ids_of
 from activities.messages import Ending, RefreshOrder, RefreshResult
-from activities.probe import accepts, tell
+from activities.probe import identify, tell
 from activities.projection import project_reauth, project_refreshed, project_stumbled
+from domain.holds import HoldKind, wait_of
 from domain.ledger import Rule, Send, rule_on
 from domain.life import Status
 from domain.oauth.answer import TokenGrant
@@ -26,7 +29,6 @@ from vault.tables import Credential, Life, ProviderConfig, TokenAttempt
 
 IN_DOUBT = "in_doubt"
 ROTATION_LOST = "rotation_lost"
-TOKEN_UNCHANGED = "token_unchanged"
 # A refresh token that stays in force may be sent as often as one likes.
 NO_ROTATION = timedelta(days=36_500)
 GRANT_EXPIRED = "grant_expired"
@@ -48,10 +50,14 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A committed intent; `resent` says that an earlier send is unresolved, and no window makes up for it."""
+    """A committed intent; `resent` says that an earlier send is unresolved, and no window makes up for it.
+
+    `scout`: the config is held, and this is the one that finds out.
+    """
 
     attempt: TokenAttempt
     resent: bool
+    scout: bool = False
 
 
 async def refresh(deps: Deps, order: RefreshOrder) -> RefreshResult:
@@ -79,14 +85,16 @@ async def _subject(deps: Deps, order: RefreshOrder) -> Subject | RefreshResult:
         life = await get_life(tx, order.life.life_id)
         credential = await credentials.current(tx, order.life.life_id)
         config = await tx.get(ProviderConfig, life.provider_config_id) if life else None
+        provider = deps.catalog.get(life.provider_id) if life else None
+        waits = await waits_until(tx, life, config, provider, now) if life and config else None
     if life is None or credential is None or config is None or life.deleted_at or life.status != Status.ACTIVE:
         return RELOAD
     if credential.generation < order.generation:
         return RELOAD  # an older vault was restored
     if credential.generation > order.generation:
         return RefreshResult(Ending.CREDENTIALED, credentials.reference(credential))
-    if config.held_until and config.held_until > now:
-        return RefreshResult(Ending.HELD, code=config.held_reason, not_before=config.held_until)
+    if waits is not None:
+        return RefreshResult(Ending.HELD, code=config.held_reason, not_before=waits)
     if credential.sealed_refresh is None:
         return await _cannot_refresh(deps, life, credential)
     secrets = await credentials.open_secrets(deps.sealer, life, credential)
@@ -136,16 +144,20 @@ async def _claim(deps: Deps, subject: Subject, expires_at: datetime | None) -> I
             return RefreshResult(Ending.WAITING, code=IN_DOUBT, not_before=ruling.until)
         if ruling.rule is Rule.PROBE:
             return None
-        if not await holds.may_try(tx, subject.config.id, now, now + deps.limits.lease):
+        leave: holds.Leave | None = holds.Leave.FREE
+        # What is in doubt goes on during an outage, whoever the scout is: its window will not wait.
+        if ruling.rule is not Rule.REPLAY or subject.config.hold_kind != HoldKind.OUTAGE:
+            leave = await holds.may_try(tx, subject.config.id, now, now + deps.limits.lease)
+        if leave is None:
             return RELOAD
         attempt = await ledger.open_attempt(
             tx, life, kind=ledger.REFRESH, fingerprint=subject.fingerprint, now=now, lease=deps.limits.lease
         )
-    return Intent(attempt, resent=ruling.rule is Rule.RESEND)
+    return Intent(attempt, resent=ruling.rule is Rule.RESEND, scout=leave is holds.Leave.SCOUT)
 
 
 async def _probe(deps: Deps, subject: Subject) -> ProbeResult:
-    return await accepts(deps, subject.life, subject.credential, subject.secrets.access)
+    return (await identify(deps, subject.life, subject.credential, subject.secrets.access)).result
 
 
 async def _ask(deps: Deps, subject: Subject, intent: Intent) -> TokenGrant | Failure:
@@ -179,7 +191,7 @@ async def _commit(
     seal = partial(credentials.seal, deps.sealer, life, attempt.generation, secrets)
     sealed = await commit_within(seal, deps.clock, attempt.lease_until)
 
-    async def write() -> RefreshResult:
+    async def write() -> tuple[RefreshResult, bool]:
         async with deps.db.transaction() as tx:
             now = deps.clock()
             row = await lock_life(tx, life.id)
@@ -187,14 +199,16 @@ async def _commit(
             outcome = ledger.SUCCEEDED if swapped else ledger.SUPERSEDED
             await ledger.resolve_all(tx, life.id, subject.fingerprint, outcome, now)
             if not swapped or not _concerns(row, subject):
-                return RELOAD
-            await holds.clear_hold(tx, subject.config.id)
-            await project_refreshed(tx, row, ref, order.jitter, now)
-            return RefreshResult(Ending.CREDENTIALED, ref)
+                return RELOAD, False
+            probe_at = await project_refreshed(tx, row, ref, order.jitter, now)
+            freed = await holds.clear(tx, subject.config.id, now)
+            return RefreshResult(Ending.CREDENTIALED, ref, probe_at=probe_at), freed
 
     await deps.reached(Point.REFRESH_BEFORE_COMMIT, life.id)
-    result = await commit_within(write, deps.clock, attempt.lease_until)
+    result, freed = await commit_within(write, deps.clock, attempt.lease_until)
     await deps.reached(Point.REFRESH_AFTER_COMMIT, life.id)
+    if freed:
+        await deps.trip(config_ids_of(subject.config))
     return result
 
 
@@ -203,21 +217,32 @@ async def _fail(deps: Deps, subject: Subject, intent: Intent, failure: Failure) 
         return await _hold(deps, subject, intent, failure)
     if failure.kind is not FailureKind.USER:
         return await _stumble(deps, subject, intent, failure)
-    reason = ROTATION_LOST if intent.resent else failure.code
+    return await _refused(deps, subject, ROTATION_LOST if intent.resent else failure.code)
+
+
+async def _refused(deps: Deps, subject: Subject, reason: str) -> RefreshResult:
+    """The user's failure. It also says that the app itself was accepted, or its grants would not be looked at."""
+    result, freed = await _require_consent(deps, subject, reason)
+    if freed:
+        await deps.trip(config_ids_of(subject.config))
+    if result.ending is Ending.REFUSED:
+        # Only now: a crash in between must not leave a refused token in doubt.
+        await _probe(deps, subject)
+    return result
+
+
+async def _require_consent(deps: Deps, subject: Subject, reason: str) -> tuple[RefreshResult, bool]:
     async with deps.db.transaction() as tx:
         now = deps.clock()
         rows = await lock_in_order(tx, itself(subject.life.id), sharing(subject.life.grant_id))
         row = rows.pop(subject.life.id, None)
         await ledger.resolve_all(tx, subject.life.id, subject.fingerprint, ledger.REFUSED, now)
-        # The app itself was accepted, or its grants would not have been looked at.
-        await holds.clear_hold(tx, subject.config.id)
+        freed = await holds.clear(tx, subject.config.id, now)
         if not _concerns(row, subject):
-            return RELOAD
+            return RELOAD, freed
         await project_reauth(tx, row, reason, now)
         siblings = await tell(tx, list(rows.values()), now)
-    # Only now: a crash in between must not leave a refused token in doubt.
-    await _probe(deps, subject)
-    return RefreshResult(Ending.REFUSED, code=reason, siblings=siblings)
+    return RefreshResult(Ending.REFUSED, code=reason, siblings=siblings), freed
 
 
 def _concerns(row: Life | None, subject: Subject) -> TypeGuard[Life]:
@@ -244,18 +269,26 @@ async def _stumble(deps: Deps, subject: Subject, intent: Intent, failure: Failur
             outcome = ledger.NOT_HANDLED if sent else ledger.NOT_SENT
             await ledger.resolve(tx, intent.attempt, outcome, now, failure.code)
         row = await lock_life(tx, subject.life.id)
-        if not _concerns(row, subject):
-            return RELOAD
-        await project_stumbled(tx, row, failure.code, now, not_before)
-    return RefreshResult(Ending.STUMBLED, code=failure.code, not_before=not_before)
+        first = _concerns(row, subject) and not row.failures
+        changed = await note_failure(tx, subject.config.id, failure, now, scout=intent.scout, first=first)
+        if _concerns(row, subject):
+            await project_stumbled(tx, row, failure.code, now, not_before)
+            stumbled = RefreshResult(Ending.STUMBLED, code=failure.code, not_before=not_before)
+        else:
+            stumbled = RELOAD
+    if changed:
+        await deps.trip(config_ids_of(subject.config))
+    return stumbled
 
 
 async def _hold(deps: Deps, subject: Subject, intent: Intent, failure: Failure) -> RefreshResult:
     """The operator's failure: the config is frozen, the connection is not blamed, and nothing is in doubt."""
     async with deps.db.transaction() as tx:
         now = deps.clock()
-        until = now + deps.limits.operator_hold
         await ledger.resolve(tx, intent.attempt, ledger.OPERATOR, now, failure.code)
-        if not await holds.hold(tx, subject.config, until, failure.code):
-            return RELOAD
-    return RefreshResult(Ending.HELD, code=failure.code, not_before=until)
+        until = await holds.misconfigured(tx, subject.config, now, failure.code)
+    if until is None:
+        return RELOAD
+    await deps.trip(config_ids_of(subject.config))
+    waits = wait_of(subject.life.id, until, now, subject.life.next_due_at)
+    return RefreshResult(Ending.HELD, code=failure.code, not_before=waits)

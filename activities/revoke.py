@@ -5,7 +5,7 @@ from datetime import datetime
 from activities.deps import Deps
 from activities.messages import Ending, LifeIds, RevokeResult
 from activities.upstream import KEPT_SHARED, tell, tell_of_candidate
-from domain.life import Status
+from domain.life import Kind, Status
 from providers.flows import Upstream
 from vault import credentials, sessions
 from vault.crypto import SealBroken
@@ -14,6 +14,7 @@ from vault.keys import KeyRingError
 from vault.lives import compare_and_set, get_life, lock_life, of_account
 from vault.tables import Credential, Life, ProviderConfig, Tombstone
 
+DELETED = "deleted"
 WORST_FIRST = (Upstream.UNCONFIRMED, Upstream.UNSUPPORTED, KEPT_SHARED, Upstream.CONFIRMED)
 
 
@@ -74,11 +75,12 @@ async def _bury(deps: Deps, life: Life, upstream: str) -> None:
         stone = await tx.get(Tombstone, life.id)
         if row is None or stone is None or stone.finished_at is not None:
             return
-        await sessions.end_open(tx, life.id, now, "deleted")
+        await sessions.end_open(tx, life.id, now, DELETED)
         await credentials.destroy(tx, life.id)
         stone.upstream, stone.finished_at = str(upstream), now
         await compare_and_set(tx, row, now, **_ended(row, now))
-        await append_event(tx, row, "deleted", now, old=row.status, new=Status.REVOKED, upstream=str(upstream))
+        new = DELETED if row.kind == Kind.INSTALLATION else Status.REVOKED
+        await append_event(tx, row, "deleted", now, old=row.status, new=new, reason=DELETED, upstream=str(upstream))
 
 
 def _ended(row: Life, now: datetime) -> dict[str, object]:

@@ -12,15 +12,22 @@ from api import (
     demo_page,
     done,
     elements,
+    events,
+    explain,
     health,
+    home,
+    inbound,
     installations,
     problems,
     provider_configs,
     providers,
+    refused,
+    reports,
     session_tokens,
     sessions,
     sites,
     visits,
+    webhook_config,
 )
 from api.auth import KeyCache
 from api.deps import ApiDeps
@@ -36,14 +43,21 @@ ROUTERS = (
     callback.router,
     sites.router,
     done.router,
+    refused.router,
     credentials.router,
     connections.router,
     installations.router,
+    reports.router,
+    explain.router,
     provider_configs.router,
     providers.router,
+    inbound.router,
+    events.router,
+    webhook_config.router,
     api_keys.router,
     health.router,
     elements.router,
+    home.router,
     demo_page.router,
 )
 
@@ -69,6 +83,8 @@ def _bare() -> FastAPI:
         version=VERSION,
         summary="OAuth connections for SaaS and agent builders: install, connect, and fetch a valid credential.",
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        # Their pages load scripts from another origin and may be framed; the document itself is at /openapi.json.
+        docs_url=None,
         redoc_url=None,
         # A redirect to another spelling of the path would carry the code of a callback in its Location.
         redirect_slashes=False,
@@ -76,6 +92,7 @@ def _bare() -> FastAPI:
     # First added, innermost: when the vault is away, what comes after answers for it.
     app.add_middleware(Cors)
     problems.install(app)
+    home.install(app)
     app.add_middleware(BodyLimit)
     for router in ROUTERS:
         app.include_router(router)

@@ -1,13 +1,16 @@
 """What the routes work with: built once in `runtime`, kept on the application, never global."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Annotated
 
 import httpx
 from fastapi import Depends, Request
 
+from activities.deps import nobody_to_tell
+from activities.messages import ConfigIds
+from activities.outgoing import Outgoing
 from api.lives import Lives
 from domain.points import Point, go_on
 from providers.catalog import Catalog
@@ -38,9 +41,15 @@ class ApiDeps:
     clock: Callable[[], datetime]
     development: bool
     session_life: timedelta = timedelta(minutes=15)
+    selection_life: timedelta = timedelta(hours=1)
+    verification_life: timedelta = timedelta(minutes=30)
     wait: timedelta = timedelta(seconds=8)
     reached: Callable[[Point, str], Awaitable[None]] = go_on
     demo: DemoPlaces | None = None
+    trip: Callable[[ConfigIds], Awaitable[None]] = nobody_to_tell
+    """Has the breaker of a config look at it now; never fails."""
+    outgoing: Outgoing = field(default_factory=Outgoing)
+    """Knows which URLs of builders may be called."""
 
 
 def deps_of(request: Request) -> ApiDeps:

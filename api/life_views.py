@@ -54,7 +54,7 @@ class LifeResponse(BaseModel):
     status: str
     reason: str | None = Field(None, description="Why the user has to connect again: a stable code.")
     health: str = Field(
-        description="`ok`, or `degraded`: refreshing fails for the moment, the credential still serves."
+        description="`ok`, or `degraded`: refreshing fails for the moment, or a check-up left a doubt; it still serves."
     )
     live: bool = Field(description="Whether its workflow said so just now; if not, this is what was recorded last.")
     site: Site | None = None
@@ -62,6 +62,9 @@ class LifeResponse(BaseModel):
     missing_scopes: list[str] | None = Field(None, description="Asked for, but not granted.")
     token_expires_at: datetime | None = None
     next_refresh_at: datetime | None = None
+    doubt: str | None = Field(None, description="Why it is degraded although it refreshes: a check-up's finding.")
+    checked_at: datetime | None = Field(None, description="The last check-up that the provider answered.")
+    next_checkup_at: datetime | None = None
     last_error: str | None = Field(None, description="Of the refresh that failed last, if it has not recovered.")
     held_until: datetime | None = Field(None, description="No refresh before: the provider refuses the app itself.")
     revoked_at: datetime | None = None
@@ -121,6 +124,9 @@ class Seen:
             "health": said.health,
             "token_expires_at": said.expires_at,
             "next_refresh_at": self._next_refresh_at(),
+            "doubt": said.doubt or None,
+            "checked_at": self.life.probed_at,
+            "next_checkup_at": self.view.checkup_at if self.view else self.life.probe_at,
             "last_error": said.last_error or None,
             "held_until": said.held_until,
             "revoked_at": self.life.revoked_at,

@@ -1,13 +1,14 @@
 """`/api/provider-configs`: a builder's OAuth apps. What is secret goes in and never comes out."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
-from pydantic import AfterValidator, BaseModel, Field, SecretStr
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, Field, SecretStr
 from sqlmodel import col, select
 
+from activities.ids import config_ids_of
 from api.auth import Caller, SecretCaller
 from api.deps import ApiDeps, DepsOf
 from api.fields import MAX_LIST, Body, BuilderId, PathId, ScopeList, Url
@@ -66,7 +67,10 @@ ClientSecret = Annotated[SecretStr, Field(max_length=4096), AfterValidator(_secr
 """Empty: a public client (RFC 6749 section 2.1)."""
 SigningKey = Annotated[SecretStr, Field(min_length=1, max_length=4096)]
 Urls = Annotated[list[Url], Field(max_length=MAX_LIST)]
+ProbeInterval = Annotated[int, Field(ge=60, le=604_800)]
 Attachment = Literal["tenant", "user"]
+Named = Annotated[str | None, BeforeValidator(lambda word: word or None)]
+"""Empty reads as absent."""
 DisplayName = Annotated[BuilderId, Field(max_length=80)]
 
 
@@ -86,6 +90,10 @@ class ProviderConfigRequest(Body):
     )
     verify_user: bool = Field(False, description="Every session has to be confirmed by the backend.")
     trust_publishable_sessions: bool = Field(False, description="Development only: sessions need no confirmation.")
+    probe_interval_seconds: ProbeInterval | None = Field(None, description="Between two check-ups; 6 hours by default.")
+    client_secret_expires_at: AwareDatetime | None = Field(
+        None, description="When the provider ends the client secret by itself; `secret_due` events go out before."
+    )
 
 
 class UpdateProviderConfigParams(Body):
@@ -103,6 +111,8 @@ class UpdateProviderConfigParams(Body):
     allowed_redirect_urls: Urls | None = None
     verify_user: bool | None = None
     trust_publishable_sessions: bool | None = None
+    probe_interval_seconds: ProbeInterval | None = None
+    client_secret_expires_at: AwareDatetime | None = None
     revision: int | None = Field(
         None, ge=1, lt=2**31, description="Refuse the change unless the config is still this one."
     )
@@ -121,7 +131,12 @@ class ProviderConfigResponse(BaseModel):
     allowed_redirect_urls: list[str] | None = None
     verify_user: bool
     trust_publishable_sessions: bool
-    held_until: datetime | None = Field(None, description="The provider refuses the app; nothing is tried before.")
+    probe_interval_seconds: int | None = None
+    hold_kind: Named = Field(
+        None, description="`misconfigured`: the provider refuses the app. `outage`: it fails for all."
+    )
+    held_until: datetime | None = Field(None, description="When one connection tries next; the others wait for it.")
+    held_reason: Named = Field(None, description="The code of the failure that it is held for.")
     revision: int
     created_at: datetime
     updated_at: datetime
@@ -142,8 +157,13 @@ SEARCHABLE = Searchable(
 async def create(body: ProviderConfigRequest, caller: SecretCaller, deps: DepsOf) -> ProviderConfigResponse:
     provider_of(deps, body.provider_id)
     _check(deps, body.provider_id, body)
-    fields = body.model_dump(exclude={"client_secret", "signing_key"})
-    new = NewConfig(**fields, client_secret=body.client_secret.get_secret_value(), signing_key=_plain(body.signing_key))
+    fields = body.model_dump(exclude={"client_secret", "signing_key", "client_secret_expires_at"})
+    new = NewConfig(
+        **fields,
+        client_secret=body.client_secret.get_secret_value(),
+        signing_key=_plain(body.signing_key),
+        client_secret_expires_at=_secret_end(deps, body.provider_id, body),
+    )
     return _shown(await configs.create(deps.db, deps.sealer, caller.workspace_id, new, deps.clock()))
 
 
@@ -181,7 +201,9 @@ async def change(
     caller: SecretCaller,
     deps: DepsOf,
 ) -> ProviderConfigResponse:
-    _check(deps, (await _find(deps, caller, config_id)).provider_id, body)
+    before = await _find(deps, caller, config_id)
+    provider_id = before.provider_id
+    _check(deps, provider_id, body)
     try:
         config = await configs.change(
             deps.db,
@@ -190,12 +212,15 @@ async def change(
             config_id,
             deps.clock(),
             client_secret=_plain(body.client_secret),
+            client_secret_expires_at=_secret_end(deps, provider_id, body),
             signing_key=_plain(body.signing_key),
             revision=body.revision,
             **_given(body),
         )
     except (ConfigInUse, ConfigChanged) as error:
         raise _refused(error) from None
+    if before.hold_kind and body.client_secret is not None:
+        await deps.trip(config_ids_of(before))  # those that waited for it are released now
     return _shown(_there(config))
 
 
@@ -247,8 +272,10 @@ def _shown(config: ProviderConfig) -> ProviderConfigResponse:
 
 def _given(body: UpdateProviderConfigParams) -> ConfigFields:
     """The fields to write: those that were sent, `null` among them only where it means the default."""
-    sent = body.model_dump(exclude_unset=True, exclude={"client_secret", "signing_key", "revision"})
-    clearable = ("scopes", "bot_scopes", "allowed_redirect_urls", "display_name")
+    sent = body.model_dump(
+        exclude_unset=True, exclude={"client_secret", "client_secret_expires_at", "signing_key", "revision"}
+    )
+    clearable = ("scopes", "bot_scopes", "allowed_redirect_urls", "display_name", "probe_interval_seconds")
     given: Any = {name: value for name, value in sent.items() if value is not None or name in clearable}
     fields: ConfigFields = given
     return fields
@@ -256,6 +283,16 @@ def _given(body: UpdateProviderConfigParams) -> ConfigFields:
 
 def _plain(secret: SecretStr | None) -> str | None:
     return None if secret is None else secret.get_secret_value()
+
+
+def _secret_end(
+    deps: ApiDeps, provider_id: str, body: ProviderConfigRequest | UpdateProviderConfigParams
+) -> datetime | None:
+    """What the builder says, or for a new secret what the provider's rule says."""
+    provider = deps.catalog.get(provider_id)
+    days = provider.lifespan.client_secret_days if provider else None
+    by_rule = deps.clock() + timedelta(days=days) if days and body.client_secret is not None else None
+    return body.client_secret_expires_at or by_rule
 
 
 def _check(deps: ApiDeps, provider_id: str, body: ProviderConfigRequest | UpdateProviderConfigParams) -> None:

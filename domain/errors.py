@@ -29,7 +29,8 @@ _ROWS = (
     ErrorCode("forbidden", 403, "This key may not do that", "Use a secret key, from your backend."),
     ErrorCode("not_found", 404, "There is no such thing", "Check the id; it may be deleted or another workspace's."),
     ErrorCode("method_not_allowed", 405, "Not this method", "See the API's documentation for the methods it takes."),
-    ErrorCode("body_too_large", 413, "The body is too large", "Send at most 64 KiB."),
+    ErrorCode("body_too_large", 413, "The body is too large", "Send at most 64 KiB; a webhook, 256 KiB."),
+    ErrorCode("body_too_slow", 408, "The body did not come in time", "Send it whole, within ten seconds."),
     ErrorCode("provider_unknown", 404, "No such provider", "Choose one of `GET /providers`."),
     ErrorCode("config_missing", 409, "No provider config", "Create and enable one with `POST /api/provider-configs`."),
     ErrorCode("config_disabled", 409, "The provider config is disabled", "Enable it, or choose another one."),
@@ -41,6 +42,10 @@ _ROWS = (
     ErrorCode("user_required", 422, "A user_id is needed", "Name the user, or use a config attached to tenants."),
     ErrorCode("installation_required", 409, "No active installation", "Install the app for this tenant first."),
     ErrorCode("trust_refused", 422, "Not in production", "Leave trust_publishable_sessions off in production."),
+    ErrorCode("webhook_missing", 404, "No webhook URL is set", "Set one with `POST /api/webhook-config`."),
+    ErrorCode(
+        "webhook_url_refused", 422, "The webhook URL may not be called", "Give an https URL whose host is public."
+    ),
     ErrorCode("session_token_spent", 401, "The session token is spent", "Mint another one from your backend."),
     ErrorCode("session_token_mismatch", 403, "Not what the token fixes", "Leave out what the session token says."),
     ErrorCode("origin_not_allowed", 403, "Not from this origin", "Add a URL of that origin to allowed_redirect_urls."),
@@ -55,6 +60,20 @@ _ROWS = (
     ErrorCode("database_unavailable", 503, "The vault does not answer", "Try again; nothing was left behind."),
     ErrorCode("seal_broken", 500, "A sealed secret does not open", "Connect again; tell the operator."),
     ErrorCode("internal", 500, "An error of ours", "Try again; if it stays, report it with the request id."),
+    # What a provider that sends webhooks may meet.
+    ErrorCode(
+        "webhook_not_offered",
+        404,
+        "No webhooks of this provider are known",
+        "Take the webhook away at the provider, or describe it in the provider's file.",
+    ),
+    ErrorCode(
+        "signature_refused",
+        403,
+        "Not signed by this provider",
+        "Set signing_key of the provider config to what the provider signs with; with many configs, name yours.",
+    ),
+    ErrorCode("message_not_of_now", 403, "The message is not of now", "Send it when it happens, with the right time."),
     # What a person in front of the browser may meet.
     ErrorCode("session_unknown", 404, "This link is not known", "Start again from the application you came from."),
     ErrorCode("session_expired", 410, "This link has expired", "Start again from the application you came from."),

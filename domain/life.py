@@ -74,6 +74,8 @@ class LifeState:
     revoke_failures: int = 0
     probe_at: datetime | None = None
     probe_failures: int = 0
+    probe_waited: bool = False
+    doubt: str = ""
 
     @property
     def generation(self) -> int:
@@ -81,7 +83,7 @@ class LifeState:
 
     @property
     def health(self) -> str:
-        return "degraded" if self.status is Status.ACTIVE and self.failures else "ok"
+        return "degraded" if self.status is Status.ACTIVE and (self.failures or self.doubt) else "ok"
 
 
 # --- facts ---------------------------------------------------------------------------------------------------------
@@ -103,14 +105,20 @@ class Loaded:
     probe_at: datetime | None = None
     in_doubt_until: datetime | None = None
     """The end of the lease of a refresh whose answer nobody knows: from then on it is to be finished."""
+    doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Credentialed:
-    """A credential was committed: by a refresh, a consent, or somebody else before us."""
+    """A credential was committed: by a refresh, a consent, or somebody else before us.
+
+    `probe_at` is the check-up that a consent, or a change of scopes, brought with it.
+    """
 
     credential: CredentialRef
     jitter: float = 0.0
+    probe_at: datetime | None = None
+    consented: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,17 +166,27 @@ class AttemptStumbled:
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """The provider was asked about the access token. A refused one is refreshed: only that tells of the grant."""
+    """The provider was asked about the access token. A refused one is refreshed: only that tells of the grant.
+
+    `next_at` is the next check-up, `doubt` what this one left open.
+    """
 
     generation: int
     refused: bool = False
+    next_at: datetime | None = None
+    doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeStumbled:
-    """The provider did not say; it is asked again at `again_at`."""
+    """The provider did not say; it is asked again at `again_at`.
+
+    Not counted: it was not asked. `waited`: because others went first, so the next time is this one's turn.
+    """
 
     again_at: datetime
+    counted: bool = True
+    waited: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,8 +35,8 @@ def apply(state: LifeState, fact: Fact, now: datetime) -> LifeState:
         case Credentialed():
             return _credentialed(state, fact)
         case Refused(reason=reason):
-            dead = replace(_settled(state), status=Status.NEEDS_REAUTH, reason=reason)
-            return replace(dead, refresh_at=None, probe_at=None, probe_failures=0)
+            dead = replace(_settled(state), status=Status.NEEDS_REAUTH, reason=reason, doubt="")
+            return replace(dead, refresh_at=None, probe_at=None, probe_failures=0, probe_waited=False)
         case Held(until=until, reason=reason):
             # What was begun is finished after the hold: an earlier send may be in doubt, inside a short window.
             held = replace(state, held_until=until, held_reason=reason, last_error=reason, refresh_wanted=False)
@@ -90,7 +90,11 @@ def _loaded(state: LifeState, fact: Loaded, now: datetime) -> LifeState:
         deleting=state.deleting or fact.deleting,
         reload=False,
         probe_at=fact.probe_at,
+        doubt=fact.doubt,
     )
+    if state.held_until and not fact.held_until and state.retry_at and state.retry_at >= state.held_until:
+        # Released: what was begun and waited for the end of the hold is due now.
+        loaded = replace(loaded, retry_at=now)
     if fact.credential is None:
         return loaded
     if fact.credential.generation != state.generation:
@@ -114,6 +118,8 @@ def _credentialed(state: LifeState, fact: Credentialed) -> LifeState:
         refresh_at=refresh_at(fact.credential, fact.jitter),
         held_until=None,
         held_reason="",
+        probe_at=fact.probe_at or state.probe_at,
+        doubt="" if fact.consented else state.doubt,
     )
 
 
@@ -145,8 +151,9 @@ def _attempt_moved(state: LifeState, fact: AttemptMoved, now: datetime) -> LifeS
 
 def _probed(state: LifeState, fact: Probed | ProbeStumbled) -> LifeState:
     if isinstance(fact, ProbeStumbled):
-        return replace(state, probe_at=fact.again_at, probe_failures=state.probe_failures + 1)
-    asked = replace(state, probe_at=None, probe_failures=0)
+        failures = state.probe_failures + fact.counted
+        return replace(state, probe_at=fact.again_at, probe_failures=failures, probe_waited=fact.waited)
+    asked = replace(state, probe_at=fact.next_at, probe_failures=0, probe_waited=False, doubt=fact.doubt)
     stale = fact.generation != state.generation or state.status is not Status.ACTIVE
     return asked if stale or not fact.refused else replace(asked, refresh_wanted=True)
 

@@ -72,8 +72,9 @@ def _refresh(state: LifeState, now: datetime) -> list[Wakeup]:
 
 
 def _probe(state: LifeState) -> list[Wakeup]:
-    asked = state.status is Status.ACTIVE and state.credential is not None and state.probe_at is not None
-    return [Wakeup(Step.PROBE, state.probe_at)] if asked else []
+    if state.status is not Status.ACTIVE or state.credential is None or state.probe_at is None:
+        return []
+    return [Wakeup(Step.PROBE, max(state.probe_at, state.held_until or state.probe_at))]
 
 
 def _refresh_due(state: LifeState, credential: CredentialRef, now: datetime) -> datetime | None:

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from domain.forecast import Lifespan
 from domain.oauth.failures import FailureRule
 from domain.oauth.token import TokenEndpoint
 from providers.model import (
@@ -19,13 +20,16 @@ from providers.model import (
     ScopeLists,
     SetupInstructions,
     SitesCall,
+    Webhook,
 )
+from providers.webhook_form import WebhookTable
 from providers.wire import (
     TABLES,
     ProviderFile,
     RevocationTable,
     ScopesTable,
     SetupTable,
+    SitesTable,
     contradictions,
     nearest,
 )
@@ -92,11 +96,14 @@ def _provider(file: ProviderFile) -> Provider:
         token_lifetime=file.token_lifetime,
         rotation=file.rotation,
         replay_window=file.replay_window,
+        calls_per_second=file.calls_per_second,
         one_grant_per_account=file.one_grant_per_account,
         account_id_from_token=file.account_id_from_token,
         identity=IdentityCall(**dict(file.identity)) if file.identity else None,
-        sites=SitesCall(**dict(file.sites)) if file.sites else None,
+        sites=_sites(file.sites) if file.sites else None,
         revocation=_revocation(file.revocation, file) if file.revocation else None,
+        webhook=_webhook(file.webhook) if file.webhook else None,
+        lifespan=Lifespan(**dict(file.lifespan)),
         issuer=file.issuer,
         issuer_required=file.issuer_required,
         error_pointer=file.error_pointer,
@@ -115,10 +122,19 @@ def _described(known: Mapping[str, str]) -> tuple[Scope, ...]:
     return tuple(Scope(name, description) for name, description in known.items())
 
 
+def _sites(table: SitesTable) -> SitesCall:
+    return SitesCall(**{**dict(table), "scopes_unlisted": tuple(table.scopes_unlisted)})
+
+
 def _revocation(table: RevocationTable, file: ProviderFile) -> Revocation:
     client_auth = table.client_auth or file.client_auth
     endpoint = TokenEndpoint(table.url, client_auth, table.body_format, table.params, table.headers)
     return Revocation(endpoint, tuple(table.tokens))
+
+
+def _webhook(table: WebhookTable) -> Webhook:
+    lists = {"event": tuple(table.event), "withdrawn": tuple(table.withdrawn)}
+    return Webhook(**{**dict(table), **lists})
 
 
 def _face(file: ProviderFile) -> Face:

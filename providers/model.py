@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from domain.forecast import Lifespan
 from domain.oauth.answer import DEFAULT_LIFETIME, AnswerRules
 from domain.oauth.failures import FailureRule
 from domain.oauth.token import BodyFormat, ClientAuth, TokenEndpoint
@@ -79,6 +80,8 @@ class SitesCall:
     name: str = "/name"
     site_url: str = "/url"
     scopes: str = "/scopes"
+    scopes_unlisted: tuple[str, ...] = ()
+    """Scopes of the grant that no site's list ever names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,46 @@ class Revocation:
     endpoint: TokenEndpoint
     tokens: tuple[TokenKind, ...] = (TokenKind.REFRESH, TokenKind.ACCESS)
     """Accepted kinds, the most thorough first: the first one at hand is sent."""
+
+
+class SignatureScheme(StrEnum):
+    """How a provider signs its webhooks."""
+
+    HMAC_HEX = "hmac-sha256-hex"
+    HMAC_BASE64 = "hmac-sha256-base64"
+    STANDARD = "standard-webhooks"
+    """Headers, key and signed text as that specification says."""
+
+
+class TimestampUnit(StrEnum):
+    """In what a webhook counts the time since 1970."""
+
+    SECONDS = "s"
+    MILLISECONDS = "ms"
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """The messages with which a provider tells of withdrawn access, and how one knows that they are the provider's.
+
+    `timestamp` and `message_id` name a header, or a place in the body by an RFC 6901 pointer.
+    """
+
+    scheme: SignatureScheme
+    event: tuple[str, ...]
+    """Pointers to what happened; their values are joined by dots."""
+    withdrawn: tuple[str, ...]
+    """The events that mean so."""
+    header: str = "webhook-signature"
+    prefix: str = ""
+    signed: str = "{body}"
+    timestamp: str = ""
+    timestamp_unit: TimestampUnit = TimestampUnit.SECONDS
+    tolerance: int = 300
+    """Seconds."""
+    message_id: str = ""
+    account_id: str = ""
+    site_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +181,8 @@ class Provider:
     """A refresh may replace the refresh token (RFC 6749 section 6), so a lost answer may lose the grant."""
     replay_window: int = 0
     """For so long a used refresh token may be sent again without harm."""
+    calls_per_second: float | None = None
+    """The most that one builder may call; `None`: as the server's setting says."""
     one_grant_per_account: bool = False
     """The provider keeps one grant per app and account: a later consent's scopes override the earlier ones."""
     account_id_from_token: str | None = None
@@ -145,6 +190,8 @@ class Provider:
     identity: IdentityCall | None = None
     sites: SitesCall | None = None
     revocation: Revocation | None = None
+    webhook: Webhook | None = None
+    lifespan: Lifespan = field(default_factory=Lifespan)
     issuer: str | None = None
     """Compared with the callback's `iss` (RFC 9207)."""
     issuer_required: bool = False
@@ -181,7 +228,10 @@ __all__ = [
     "ScopeKind",
     "ScopeLists",
     "SetupInstructions",
+    "SignatureScheme",
     "SitesCall",
+    "TimestampUnit",
     "TokenEndpoint",
     "TokenKind",
+    "Webhook",
 ]

@@ -3,20 +3,19 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
-from enum import StrEnum
 from ipaddress import ip_address
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationInfo
 
 from domain.oauth.answer import DEFAULT_LIFETIME
 from domain.oauth.failures import PASSING, Endpoint, FailureCode, FailureKind, GrantType
 from domain.oauth.token import BodyFormat, ClientAuth
+from providers.form import STRICT, Lax, Pointer
 from providers.model import Pkce, TokenKind
 from providers.quirks import REGISTRY
-
-E = TypeVar("E", bound=StrEnum)
+from providers.webhook_form import WebhookTable, webhook_problems
 
 _OWN_AUTHORIZATION_PARAMS = frozenset(
     {"response_type", "client_id", "redirect_uri", "scope", "state", "code_challenge", "code_challenge_method"}
@@ -96,16 +95,13 @@ def _scope_lists(value: Any) -> Any:
 
 Url = Annotated[str, AfterValidator(_url)]
 SiteUrl = Annotated[str, AfterValidator(_site_url)]
-Pointer = Annotated[str, Field(pattern=r"^(/([^~/]|~[01])*)*$")]
 Headers = Annotated[dict[str, str], AfterValidator(_headers)]
 Text = Annotated[str, Field(min_length=1, max_length=500)]
-# An enum by its value: a strict model otherwise demands the member itself.
-Lax = Annotated[E, Field(strict=False)]
 Words = Annotated[dict[str, str], Field(default_factory=dict)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = STRICT
 
 
 class ScopesTable(_Strict):
@@ -135,6 +131,19 @@ class SitesTable(_Strict):
     name: Pointer = "/name"
     site_url: Pointer = "/url"
     scopes: Pointer = "/scopes"
+    scopes_unlisted: list[str] = []
+
+
+Days = Annotated[int, Field(ge=1, le=3650)]
+
+
+class LifespanTable(_Strict):
+    inactivity_days: Days | None = None
+    inactivity_doubt: str = ""
+    absolute_days: Days | None = None
+    absolute_doubt: str = ""
+    client_secret_days: Days | None = None
+    client_secret_doubt: str = ""
 
 
 class RevocationTable(_Strict):
@@ -184,11 +193,14 @@ class ProviderFile(_Strict):
     token_lifetime: Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_lifetime)] = DEFAULT_LIFETIME
     rotation: bool = True
     replay_window: Annotated[int, Field(ge=0, le=31 * 86_400)] = 0
+    calls_per_second: Annotated[float, Field(gt=0, le=10_000)] | None = None
     one_grant_per_account: bool = False
     account_id_from_token: Annotated[Pointer, Field(min_length=1)] | None = None
     identity: IdentityTable | None = None
     sites: SitesTable | None = None
     revocation: RevocationTable | None = None
+    webhook: WebhookTable | None = None
+    lifespan: LifespanTable = LifespanTable()
     issuer: Url | None = None
     issuer_required: bool = False
     error_pointer: Annotated[Pointer, Field(min_length=1)] = "/error"
@@ -212,6 +224,8 @@ TABLES: Mapping[str, type[BaseModel]] = {
     "identity": IdentityTable,
     "sites": SitesTable,
     "revocation": RevocationTable,
+    "webhook": WebhookTable,
+    "lifespan": LifespanTable,
     "failures": FailureTable,
     "setup_instructions": SetupTable,
 }
@@ -229,6 +243,8 @@ def contradictions(file: ProviderFile) -> Iterator[tuple[str, str]]:
         yield "identity.url", "holds {site}, but there is no `sites` call to learn one from"
     if file.issuer_required and file.issuer is None:
         yield "issuer_required", "needs `issuer` to compare with"
+    if file.webhook is not None:
+        yield from webhook_problems(file.webhook)
     for at, rule in enumerate(file.failures):
         reason = _no_rule(rule)
         if reason:

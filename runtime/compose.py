@@ -6,13 +6,17 @@ from datetime import timedelta
 
 from activities.deps import Deps, Limits
 from activities.http import ProviderHttp
+from activities.outgoing import Outgoing
+from api.breakers import Breakers
 from api.deps import ApiDeps
 from api.lives import Lives
+from domain.addresses import LOOPBACK, parse_networks
 from domain.points import Point, go_on
 from providers.catalog import Catalog, load_catalog
 from providers.loading import ProviderFileError
 from runtime.demo_setup import demo_places
 from runtime.errors import StartError
+from runtime.hints import Hints
 from runtime.pauses import Pauses
 from runtime.settings import Settings
 from runtime.temporal import connect
@@ -39,7 +43,14 @@ def limits_of(settings: Settings) -> Limits:
         http=timedelta(seconds=settings.provider_timeout_seconds),
         selection=timedelta(minutes=settings.selection_minutes),
         verification=timedelta(minutes=settings.verification_minutes),
+        delivery=timedelta(days=settings.webhook_retry_days),
     )
+
+
+def outgoing_of(settings: Settings) -> Outgoing:
+    """The way to builders' URLs; in development this machine's own may be among them."""
+    networks = parse_networks(settings.webhook_networks)
+    return Outgoing((*networks, *LOOPBACK) if settings.development else networks)
 
 
 def pauses_of(settings: Settings) -> Callable[[Point, str], Awaitable[None]]:
@@ -54,7 +65,16 @@ async def open_activity_deps(settings: Settings) -> AsyncIterator[Deps]:
     async with open_vault(settings) as vault:
         http = ProviderHttp.open()
         try:
-            yield Deps(vault.db, Sealer(vault.keys), catalog, http, clock, limits_of(settings), pauses_of(settings))
+            yield Deps(
+                vault.db,
+                Sealer(vault.keys),
+                catalog,
+                http,
+                clock,
+                limits_of(settings),
+                pauses_of(settings),
+                outgoing=outgoing_of(settings),
+            )
         finally:
             await http.close()
 
@@ -64,14 +84,23 @@ async def open_api_deps(settings: Settings) -> AsyncIterator[ApiDeps]:
     """What the API's routes work with; closed at the end. It starts without Temporal. Raises a refusal."""
     catalog = catalog_of(settings)
     async with open_vault(settings) as vault:
-        yield ApiDeps(
-            db=vault.db,
-            sealer=Sealer(vault.keys),
-            catalog=catalog,
-            lives=Lives(await connect(settings, lazy=True)),
-            clock=clock,
-            development=settings.development,
-            session_life=timedelta(minutes=settings.session_minutes),
-            reached=pauses_of(settings),
-            demo=demo_places(settings) if settings.development else None,
-        )
+        client = await connect(settings, lazy=True)
+        vault.db.on_events = hints = Hints(client)
+        try:
+            yield ApiDeps(
+                db=vault.db,
+                sealer=Sealer(vault.keys),
+                catalog=catalog,
+                lives=Lives(client),
+                clock=clock,
+                development=settings.development,
+                session_life=timedelta(minutes=settings.session_minutes),
+                selection_life=timedelta(minutes=settings.selection_minutes),
+                verification_life=timedelta(minutes=settings.verification_minutes),
+                reached=pauses_of(settings),
+                demo=demo_places(settings) if settings.development else None,
+                trip=Breakers(client).look,
+                outgoing=outgoing_of(settings),
+            )
+        finally:
+            await hints.close()

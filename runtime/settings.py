@@ -10,8 +10,10 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as UnreadableSetting
 
+from domain.addresses import parse_networks
 from runtime.errors import SettingsError
 from runtime.pace import STARTS_PER_SECOND
+from runtime.rates import CALLS_PER_SECOND, PROBE_SHARE
 
 PREFIX = "AUTHPIPE_"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -47,6 +49,11 @@ def _async_driver(url: str) -> str:
     if not url.startswith(("postgresql+asyncpg://", "sqlite+aiosqlite://")):
         raise ValueError("must begin with sqlite:// or postgresql://")
     return url
+
+
+def _networks(text: str) -> str:
+    parse_networks(text)
+    return text
 
 
 Origin = Annotated[str, AfterValidator(_origin)]
@@ -113,6 +120,23 @@ class Settings(BaseSettings):
         gt=0,
         le=10_000,
         description="Workflows that reconciling starts or wakes in a second, at most.",
+    )
+    provider_calls_per_second: float = Field(
+        CALLS_PER_SECOND,
+        gt=0,
+        le=10_000,
+        description="Calls to one provider in a second, of all workers together, where its file does not say.",
+    )
+    probe_share: float = Field(
+        PROBE_SHARE, gt=0, le=1, description="Share of that which check-ups may take, in each worker."
+    )
+    webhook_networks: Annotated[str, AfterValidator(_networks)] = Field(
+        "",
+        description="Private networks that webhook URLs may lead to, with plain http too: `10.20.0.0/16`, separated by "
+        "commas. All others must be https and public.",
+    )
+    webhook_retry_days: float = Field(
+        5, gt=0, le=30, description="Days for which an event that cannot be delivered is tried again."
     )
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="`console` for people, `json` for machines; `auto` is json in production."

@@ -8,13 +8,18 @@ from functools import partial
 import structlog
 from temporalio.client import Client
 
+from activities.deps import nobody_to_tell
+from activities.ids import config_ids_of
+from activities.messages import ConfigIds
 from api.lives import Lives
+from domain.checkup import DEFAULT_INTERVAL
 from domain.errors import Problem, where
 from runtime.pace import Pace
 from runtime.reconcile_daily import ask_for_pass, ensure_schedule
-from vault import reconciling, unheard
+from vault import endpoints, holds, inbound, outbox, reconciling, unheard
 from vault.configs import destroy_retired
 from vault.database import Database
+from vault.notices import notice_secrets
 from vault.paging import Page, Place
 from vault.tables import Life
 
@@ -49,25 +54,56 @@ async def _keep_scheduled(client: Client, *, asked: bool) -> bool:
 class Sweeper:
     """Keeps its place between sweeps: rows that stay overdue must not hide those behind them."""
 
-    def __init__(self, db: Database, lives: Lives, clock: Callable[[], datetime], pace: Pace) -> None:
+    def __init__(
+        self,
+        db: Database,
+        lives: Lives,
+        clock: Callable[[], datetime],
+        pace: Pace,
+        start_breaker: Callable[[ConfigIds], Awaitable[None]] = nobody_to_tell,
+    ) -> None:
         self._db = db
         self._lives = lives
         self._clock = clock
         self._pace = pace
+        self._start_breaker = start_breaker
         self._places: dict[str, Place | None] = {}
+        self._workspace = ""
 
     async def sweep(self) -> int:
         """Wake what is overdue, and signal every callback and deletion that went unheard for ten seconds.
 
-        Signals are idempotent. Client secrets whose grace period is over go with it. Answers how many were signalled.
+        Signals are idempotent. Client secrets whose grace period is over go with it, and
+        those that end soon are told of. Answers how many were signalled.
         """
         now = self._clock()
         async with self._db.transaction() as tx:
             await destroy_retired(tx, now)
+            await endpoints.destroy_retired(tx, now)
+            await notice_secrets(tx, now)
+            await inbound.forget(tx, now)
+            await reconciling.schedule_checkups(tx, now, DEFAULT_INTERVAL, AT_ONCE)
+        await self._start_breakers()
+        await self._hint_deliveries(now)
         counts = {name: await self._next(name, look) for name, look in self._looks(now).items()}
         if any(counts.values()):
             log.info("signalled again", **counts)
         return sum(counts.values())
+
+    async def _start_breakers(self) -> None:
+        """One for each held config; where it runs already, nothing happens."""
+        for config in await holds.held(self._db):
+            await self._start_breaker(config_ids_of(config))
+
+    async def _hint_deliveries(self, now: datetime) -> None:
+        """One hint for each workspace whose events are overdue; in order of id, some at a time."""
+        async with self._db.reading() as tx:
+            found = await outbox.overdue_workspaces(
+                tx, now - unheard.PATIENCE, now, after=self._workspace, limit=AT_ONCE
+            )
+        for workspace_id in found:
+            self._db.on_events(workspace_id)
+        self._workspace = found[-1] if len(found) == AT_ONCE else ""
 
     def _looks(self, now: datetime) -> dict[str, Look]:
         before = now - unheard.PATIENCE

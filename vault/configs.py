@@ -10,6 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
 from domain.life import Status
+from vault import holds
 from vault.crypto import Owner, Sealer
 from vault.database import Database
 from vault.ids import new_id
@@ -57,7 +58,9 @@ class NewConfig:
     bot_scopes: list[str] | None = None
     verify_user: bool = False
     trust_publishable_sessions: bool = False
+    probe_interval_seconds: int | None = None
     signing_key: str | None = field(default=None, repr=False)
+    client_secret_expires_at: datetime | None = None
 
 
 class ConfigFields(TypedDict, total=False):
@@ -74,6 +77,7 @@ class ConfigFields(TypedDict, total=False):
     bot_scopes: list[str] | None
     verify_user: bool
     trust_publishable_sessions: bool
+    probe_interval_seconds: int | None
 
 
 async def create(db: Database, sealer: Sealer, workspace_id: str, new: NewConfig, now: datetime) -> ProviderConfig:
@@ -93,10 +97,12 @@ async def create(db: Database, sealer: Sealer, workspace_id: str, new: NewConfig
         bot_scopes=new.bot_scopes,
         verify_user=new.verify_user,
         trust_publishable_sessions=new.trust_publishable_sessions,
+        probe_interval_seconds=new.probe_interval_seconds,
         created_at=now,
         updated_at=now,
     )
     secret = await _sealed_secret(sealer, config, 1, new.client_secret, now)
+    secret.expires_at = new.client_secret_expires_at
     config.sealed_signing_key = await _sealed_signing_key(sealer, config, new.signing_key)
     async with db.transaction() as tx:
         tx.add_all([config, secret])
@@ -130,12 +136,14 @@ async def change(
     now: datetime,
     *,
     client_secret: str | None = None,
+    client_secret_expires_at: datetime | None = None,
     signing_key: str | None = None,
     revision: int | None = None,
     **fields: Unpack[ConfigFields],
 ) -> ProviderConfig | None:
     """Change what is given; None if the workspace has no such config. A new client secret is a new version.
 
+    `client_secret_expires_at` is of the new one if there is one, else of the one that is there.
     Raises `ConfigInUse` where `client_id` or `provider_id` would change under living rows, and `ConfigChanged` if
     `revision` is given and is no longer the config's.
     """
@@ -156,7 +164,10 @@ async def change(
             if _moves(config, fields):
                 await _refuse_if_in_use(tx, config_id)
             if secret is not None:
+                secret.expires_at = client_secret_expires_at
                 await _replace_secret(tx, config, secret, now)
+            elif client_secret_expires_at is not None:
+                await _set_secret_end(tx, config, client_secret_expires_at)
             config.sealed_signing_key = sealed_key or config.sealed_signing_key
             _touch(config, now, fields)
             return config
@@ -258,8 +269,15 @@ async def _replace_secret(tx: AsyncSession, config: ProviderConfig, secret: Clie
     await _retire(tx, config.id, now)
     tx.add(secret)
     config.secret_version = secret.version
+    config.secret_noticed_days = 0
     # What the provider refused was the secret before.
-    config.held_until, config.held_reason = None, ""
+    await holds.let_go(tx, config, now, holds.SECRET_REPLACED)
+
+
+async def _set_secret_end(tx: AsyncSession, config: ProviderConfig, at: datetime) -> None:
+    this = (col(ClientSecret.provider_config_id) == config.id, col(ClientSecret.version) == config.secret_version)
+    await tx.exec(update(ClientSecret).where(*this).values(expires_at=at))
+    config.secret_noticed_days = 0
 
 
 async def _retire(tx: AsyncSession, config_id: str, now: datetime) -> None:

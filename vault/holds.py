@@ -1,24 +1,38 @@
-"""The hold of a provider config: while the provider refuses the builder's app itself, nobody tries in vain."""
+"""The hold of a provider config: while the provider refuses the builder's app, or fails for all, nobody tries in vain.
 
+Whoever locks lives does so before the config, which is the last row to be locked: two never wait in a circle.
+"""
+
+from collections.abc import Sequence
 from datetime import datetime
+from enum import Enum
+from typing import Any
 
+from sqlalchemy import ColumnElement, and_, func, or_
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from vault.tables import ProviderConfig
+from domain.holds import HoldKind, is_outage, pause, wait_of
+from domain.life import Status
+from vault.database import Database
+from vault.events import append_config_event
+from vault.tables import Life, ProviderConfig
+
+WELL = "ok"
+SECRET_REPLACED = "client_secret_replaced"
+MOST_RELEASED = 100_000
+"""Ids of one release that are held in memory; what is left over is due still, and released after them."""
 
 
-async def hold(tx: AsyncSession, config: ProviderConfig, until: datetime, reason: str) -> bool:
-    """Freeze the config: an operator's failure, for which no connection is blamed.
+class Leave(Enum):
+    """On what terms one may call as an app."""
 
-    False if the client secret was replaced since `config` was read: the refusal was of the one before.
-    """
-    same = (col(ProviderConfig.id) == config.id, col(ProviderConfig.secret_version) == config.secret_version)
-    frozen = update(ProviderConfig).where(*same).values(held_until=until, held_reason=reason)
-    return bool((await tx.exec(frozen)).rowcount)
+    FREE = "free"
+    SCOUT = "scout"
+    """The only one of those who wait for the end of the hold."""
 
 
-async def may_try(tx: AsyncSession, config_id: str, now: datetime, until: datetime) -> bool:
+async def may_try(tx: AsyncSession, config_id: str, now: datetime, until: datetime) -> Leave | None:
     """Whether to call as this app. Of those who waited for the end of a hold one goes first, the others until then.
 
     Nothing is written where nothing was held, as on almost every refresh.
@@ -26,12 +40,169 @@ async def may_try(tx: AsyncSession, config_id: str, now: datetime, until: dateti
     this = col(ProviderConfig.id) == config_id
     held_until = (await tx.exec(select(ProviderConfig.held_until).where(this))).first()
     if held_until is None:
-        return True
+        return Leave.FREE
     over = (this, col(ProviderConfig.held_until) == held_until, col(ProviderConfig.held_until) <= now)
-    return bool((await tx.exec(update(ProviderConfig).where(*over).values(held_until=until))).rowcount)
+    claimed = (await tx.exec(update(ProviderConfig).where(*over).values(held_until=until))).rowcount
+    return Leave.SCOUT if claimed else None
 
 
-async def clear_hold(tx: AsyncSession, config_id: str) -> None:
-    """The app works again. It writes nothing if the config was not held, as on almost every refresh."""
-    held = (col(ProviderConfig.id) == config_id, col(ProviderConfig.held_until).is_not(None))
-    await tx.exec(update(ProviderConfig).where(*held).values(held_until=None, held_reason=""))
+def waits_until(config: ProviderConfig, life_id: str, now: datetime, due_at: datetime | None = None) -> datetime | None:
+    """Until when a life waits for a held config, unless it is woken; None if it may try. `due_at` as in its row."""
+    if config.held_until is None or config.held_until <= now:
+        return None
+    return wait_of(life_id, config.held_until, now, due_at)
+
+
+async def misconfigured(tx: AsyncSession, config: ProviderConfig, now: datetime, reason: str) -> datetime | None:
+    """The provider refused the app: an operator's failure, told once, for which no connection is blamed.
+
+    The answer is when the next one may try. None if the client secret was replaced since `config` was read: the
+    refusal was of the one before.
+    """
+    row = await _locked(tx, config.id, col(ProviderConfig.secret_version) == config.secret_version)
+    if row is None:
+        return None
+    told = row.hold_kind == HoldKind.MISCONFIGURED
+    until = _hold(row, HoldKind.MISCONFIGURED, now, reason)
+    if not told:
+        await append_config_event(tx, row, "misconfigured", now, old=WELL, new=HoldKind.MISCONFIGURED, reason=reason)
+    return until
+
+
+async def began_to_fail(
+    tx: AsyncSession, config_id: str, now: datetime, reason: str, retry_after: float | None
+) -> datetime | None:
+    """A life stumbled for the first time in a row; with so many others that it is an outage, the config is held.
+
+    The answer is when the next one may try, if the hold began just now.
+    """
+    counted = update(ProviderConfig).where(col(ProviderConfig.id) == config_id)
+    await tx.exec(counted.values(stumbled=col(ProviderConfig.stumbled) + 1))
+    row = await _locked(tx, config_id, col(ProviderConfig.hold_kind) == HoldKind.NONE)
+    if row is None or not is_outage(row.stumbled):
+        return None
+    return _hold(row, HoldKind.OUTAGE, now, reason, retry_after)
+
+
+async def scout_failed(
+    tx: AsyncSession, config_id: str, now: datetime, reason: str, retry_after: float | None
+) -> datetime | None:
+    """The one that went first did not get through: the hold goes on, longer. None if it ended meanwhile."""
+    row = await _locked(tx, config_id, is_held())
+    if row is None:
+        return None
+    kind = HoldKind(row.hold_kind)
+    return _hold(row, kind, now, reason if kind is HoldKind.OUTAGE else row.held_reason, retry_after)
+
+
+async def clear(tx: AsyncSession, config_id: str, now: datetime) -> bool:
+    """The app works. It writes nothing where nothing was held and none had stumbled, as on almost every refresh.
+
+    The answer is whether a hold ended, which those who wait are to be told.
+    """
+    row = await _locked(tx, config_id, or_(is_held(), col(ProviderConfig.stumbled) > 0))
+    return row is not None and await let_go(tx, row, now, row.held_reason)
+
+
+async def let_go(tx: AsyncSession, row: ProviderConfig, now: datetime, reason: str) -> bool:
+    """End the hold of a locked row, if there is one; `recovered` is told of what was told as an operator's failure."""
+    kind = row.hold_kind
+    row.hold_kind, row.hold_tries, row.stumbled, row.held_until, row.held_reason = HoldKind.NONE.value, 0, 0, None, ""
+    if kind == HoldKind.MISCONFIGURED:
+        await append_config_event(tx, row, "recovered", now, old=kind, new=WELL, reason=reason)
+    return bool(kind)
+
+
+# --- for the release ------------------------------------------------------------------------------------------------
+
+
+async def held(db: Database) -> Sequence[ProviderConfig]:
+    """Every config that is held, whether or not its next try is due."""
+    async with db.reading() as tx:
+        return (await tx.exec(select(ProviderConfig).where(is_held(), col(ProviderConfig.deleted_at).is_(None)))).all()
+
+
+async def state_of(db: Database, config_id: str) -> ProviderConfig | None:
+    """The config as it stands, unless it was deleted."""
+    this = (col(ProviderConfig.id) == config_id, col(ProviderConfig.deleted_at).is_(None))
+    async with db.reading() as tx:
+        return (await tx.exec(select(ProviderConfig).where(*this))).first()
+
+
+async def holds_still(db: Database, config_id: str) -> bool:
+    """Whether the config is held just now: one select of one row."""
+    query = select(ProviderConfig.id).where(col(ProviderConfig.id) == config_id, is_held())
+    async with db.reading() as tx:
+        return (await tx.exec(query)).first() is not None
+
+
+async def count_due(db: Database, config_id: str, now: datetime) -> int:
+    """How many lives of the config wait for its release."""
+    async with db.reading() as tx:
+        return (await tx.exec(select(func.count()).select_from(Life).where(_due(config_id, now)))).one()
+
+
+async def next_due_at(db: Database, config_id: str) -> datetime | None:
+    """When the first life of the config is due, past or to come; None if none ever is."""
+    query = select(func.min(col(Life.next_due_at))).where(_refreshable(config_id))
+    async with db.reading() as tx:
+        return (await tx.exec(query)).first()
+
+
+async def scout(db: Database, config_id: str, now: datetime, turn: int) -> Life | None:
+    """The due life to send first: the one whose token ends first, another one each turn. None if none is due.
+
+    One that failed before may be in doubt and not allowed to send, so those that did not go before it.
+    """
+    query = select(Life).where(_due(config_id, now)).order_by(col(Life.failures) > 0, *_earliest()).limit(1)
+    async with db.reading() as tx:
+        of = (await tx.exec(select(func.count()).select_from(Life).where(_due(config_id, now)))).one()
+        return (await tx.exec(query.offset(turn % of))).first() if of else None
+
+
+async def in_order_of_release(db: Database, config_id: str, now: datetime) -> Sequence[str]:
+    """Ids of the due lives: the tenants by turns, and of each its token that ends first."""
+    turn = func.row_number().over(partition_by=col(Life.tenant_id), order_by=_earliest())
+    query = select(Life.id).where(_due(config_id, now)).order_by(turn, *_earliest()).limit(MOST_RELEASED)
+    async with db.reading() as tx:
+        return (await tx.exec(query)).all()
+
+
+async def still_due(db: Database, life_ids: Sequence[str], now: datetime) -> Sequence[Life]:
+    """Those of a page of ids that nobody has refreshed meanwhile, in the order of the ids."""
+    async with db.reading() as tx:
+        rows = (await tx.exec(select(Life).where(col(Life.id).in_(life_ids), col(Life.next_due_at) <= now))).all()
+    place = {life_id: at for at, life_id in enumerate(life_ids)}
+    return sorted(rows, key=lambda life: place[life.id])
+
+
+def is_held() -> ColumnElement[bool]:
+    return col(ProviderConfig.hold_kind) != HoldKind.NONE
+
+
+def _refreshable(config_id: str) -> ColumnElement[bool]:
+    lives = and_(col(Life.status) == Status.ACTIVE, col(Life.deleted_at).is_(None))
+    return and_(col(Life.provider_config_id) == config_id, lives, col(Life.next_due_at).is_not(None))
+
+
+def _due(config_id: str, now: datetime) -> ColumnElement[bool]:
+    return and_(_refreshable(config_id), col(Life.next_due_at) <= now)
+
+
+def _earliest() -> tuple[Any, Any]:
+    return func.coalesce(col(Life.expires_at), col(Life.next_due_at)), col(Life.id)
+
+
+def _hold(
+    row: ProviderConfig, kind: HoldKind, now: datetime, reason: str, retry_after: float | None = None
+) -> datetime:
+    """A hold of another kind begins anew."""
+    row.hold_tries = row.hold_tries + 1 if row.hold_kind == kind else 1
+    row.hold_kind, row.held_reason = kind.value, reason
+    row.held_until = now + pause(kind, row.hold_tries, retry_after)
+    return row.held_until
+
+
+async def _locked(tx: AsyncSession, config_id: str, *conditions: ColumnElement[bool]) -> ProviderConfig | None:
+    query = select(ProviderConfig).where(col(ProviderConfig.id) == config_id, *conditions).with_for_update()
+    return (await tx.exec(query.execution_options(populate_existing=True))).first()

@@ -48,6 +48,17 @@ async def in_doubt_until(tx: AsyncSession, life_id: str) -> datetime | None:
     return (await tx.exec(query)).first()
 
 
+async def in_doubt_since(tx: AsyncSession, life_id: str) -> datetime | None:
+    """When the first refresh was sent whose answer nobody knows; None where all is known."""
+    query = (
+        select(TokenAttempt.started_at)
+        .where(TokenAttempt.life_id == life_id, TokenAttempt.kind == REFRESH, col(TokenAttempt.outcome).is_(None))
+        .order_by(col(TokenAttempt.started_at))
+        .limit(1)
+    )
+    return (await tx.exec(query)).first()
+
+
 async def open_attempt(
     tx: AsyncSession,
     life: Life,

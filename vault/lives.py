@@ -144,6 +144,13 @@ async def ask_for_probe(tx: AsyncSession, rows: Iterable[Life], now: datetime) -
     await tx.exec(marked.execution_options(synchronize_session=False))
 
 
+async def bring_checkup_forward(tx: AsyncSession, seen: Life, now: datetime) -> bool:
+    """Have a life checked up now; False if somebody moved its check-up since it was seen."""
+    this = (col(Life.id) == seen.id, col(Life.probe_at).is_not_distinct_from(seen.probe_at))
+    marked = update(Life).where(*this, _active()).values(probe_at=now)
+    return bool((await tx.exec(marked.execution_options(synchronize_session=False))).rowcount)
+
+
 async def of_account(tx: AsyncSession, config: ProviderConfig, account_id: str) -> bool:
     """Whether a living row uses the grant of that account at the app of `config`, in whatever config and workspace."""
     if not account_id:

@@ -13,7 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.life import Kind
 from vault.columns import UtcDateTime
-from vault.tables import Life, ProviderConfig, Tombstone
+from vault.tables import Event, Life, Outbox, ProviderConfig, Tombstone
 
 T = TypeVar("T")
 Value = str | bool | datetime
@@ -110,6 +110,21 @@ def present_configs(workspace_id: str) -> Query:
     return select(ProviderConfig).where(
         col(ProviderConfig.workspace_id) == workspace_id, col(ProviderConfig.deleted_at).is_(None)
     )
+
+
+def shown_events(workspace_id: str) -> Query:
+    """Rows of (event, its place in the outbox if it has one)."""
+    return (
+        select(Event, Outbox)
+        .outerjoin(Outbox, col(Outbox.event_id) == col(Event.id))
+        .where(col(Event.workspace_id) == workspace_id)
+    )
+
+
+async def find_event(tx: AsyncSession, workspace_id: str, event_id: str) -> tuple[Event, Outbox | None] | None:
+    """One of them by id."""
+    rows = await _rows(tx, shown_events(workspace_id).where(col(Event.id) == event_id))
+    return tuple(rows[0]) if rows else None
 
 
 def columns(**named: Any) -> Columns:

@@ -103,8 +103,8 @@ class ProviderConfig(Table, table=True):
     verify_user: bool
     trust_publishable_sessions: bool
     sealed_signing_key: bytes | None = sealed()
-    probe_interval: int | None = None
-    """Seconds between two check-ups of a life; None: the default."""
+    probe_interval_seconds: int | None = None
+    """Between two check-ups of a life; None: the default."""
     held_until: datetime | None = moment()
     held_reason: str = ""
     hold_kind: str = ""
@@ -382,6 +382,15 @@ class Outbox(Table, table=True):
     last_error: str = ""
     delivered_at: datetime | None = moment()
     dead_at: datetime | None = moment()
+    __table_args__ = (
+        Index(
+            "ix_outbox_waiting",
+            "workspace_id",
+            "life_id",
+            sqlite_where=text("delivered_at IS NULL AND dead_at IS NULL"),
+            postgresql_where=text("delivered_at IS NULL AND dead_at IS NULL"),
+        ),
+    )
 
 
 class WebhookEndpoint(Table, table=True):

@@ -1,21 +1,10 @@
 """What a person reads about a life in Temporal's UI, without decoding anything."""
 
-from datetime import datetime
-
 from activities.messages import LifeIds
-from domain.life import LifeState, Status
+from domain.headline import SAYS, Headline, Standing, headline
+from domain.headline import clock as clock
+from domain.life import LifeState
 from domain.wakeup import Step, Wakeup
-
-SAYS = {
-    Step.LOAD: "read its row",
-    Step.REVOKE: "revoke and destroy the credential",
-    Step.ATTEMPT: "finish a consent",
-    Step.REFRESH: "refresh",
-    Step.CLOSE_ATTEMPT: "close an unfinished consent",
-    Step.PROBE: "ask the provider whether the credential works",
-    Step.END: "end",
-    Step.WAIT: "wait for a message",
-}
 
 
 def summary(life: LifeIds) -> str:
@@ -25,7 +14,10 @@ def summary(life: LifeIds) -> str:
 
 
 def details(life: LifeIds, state: LifeState, wakeup: Wakeup) -> str:
-    """The live page, in Markdown; it says again what the summary said."""
+    """The live page, in Markdown; it says again what the summary said, and first of all how the life stands.
+
+    A list, as Temporal's UI puts no space between the columns of a table.
+    """
     rows = [
         ("Status", _status(state)),
         ("Generation", str(state.generation)),
@@ -35,8 +27,34 @@ def details(life: LifeIds, state: LifeState, wakeup: Wakeup) -> str:
         ("Held", f"until {clock(state.held_until)}: {state.held_reason}" if state.held_until else "no"),
         ("Open consents", ", ".join(f"{a.session_id} {a.state}" for a in state.attempts) or "none"),
     ]
+    head = head_of(state, wakeup)
     return "\n".join(
-        [f"**{summary(life)}**", "", "| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
+        [
+            f"**{summary(life)}**",
+            "",
+            head.what,
+            "",
+            f"To do: {head.to_do}",
+            "",
+            *(f"- {name}: {value}" for name, value in rows),
+        ]
+    )
+
+
+def head_of(state: LifeState, wakeup: Wakeup) -> Headline:
+    """How the life stands, in the words that the API explains it with."""
+    return headline(
+        Standing(
+            state.status,
+            state.reason,
+            state.credential.expires_at if state.credential else None,
+            state.failures,
+            state.last_error,
+            state.doubt,
+            state.held_reason if state.held_until else "",
+            wakeup.step,
+            wakeup.at,
+        )
     )
 
 
@@ -53,11 +71,6 @@ def span(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"
 
 
-def clock(at: datetime | None) -> str:
-    """An instant for people."""
-    return f"{at:%Y-%m-%d %H:%M:%S} UTC" if at else "never"
-
-
 def _status(state: LifeState) -> str:
     name = f"**{state.status}**" if not state.reason else f"**{state.status}** ({state.reason})"
-    return f"{name}, degraded" if state.status is Status.ACTIVE and state.failures else name
+    return f"{name}, degraded" if state.health == "degraded" else name

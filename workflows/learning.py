@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from activities.messages import AttemptResult, Ending, ProbeOrder, ProbeReport, RefreshResult, RevokeResult
+from domain.checkup import ITS_TURN
 from domain.life import (
     AttemptMoved,
     AttemptStumbled,
@@ -28,7 +29,7 @@ def of_refresh(result: RefreshResult | None, now: datetime, jitter: float) -> Fa
         return Stumbled("no_worker_result", jitter=jitter)
     match result.ending:
         case Ending.CREDENTIALED if result.credential:
-            return Credentialed(result.credential, jitter)
+            return Credentialed(result.credential, jitter, result.probe_at)
         case Ending.REFUSED:
             return Refused(result.code)
         case Ending.HELD if result.not_before:
@@ -45,7 +46,9 @@ def of_attempt(session_id: str, result: AttemptResult | None, jitter: float) -> 
     """What an attempt brought comes first, where the attempt stands second."""
     if result is None:
         return [AttemptStumbled(session_id, jitter)]
-    brought: list[Fact] = [Credentialed(result.credential, jitter)] if result.credential else []
+    brought: list[Fact] = (
+        [Credentialed(result.credential, jitter, result.probe_at, consented=True)] if result.credential else []
+    )
     match result.ending:
         case Ending.STUMBLED:
             return [*brought, AttemptStumbled(session_id, jitter, result.not_before)]
@@ -62,12 +65,14 @@ def of_probe(order: ProbeOrder, report: ProbeReport | None, now: datetime) -> Fa
     match report.ending:
         case Ending.REFUSED:
             return Refused(report.code)
-        case Ending.STUMBLED if report.not_before:
-            return ProbeStumbled(report.not_before)
+        case Ending.STUMBLED | Ending.WAITING if report.not_before:
+            counted, waited = report.ending is Ending.STUMBLED, report.code == ITS_TURN
+            return ProbeStumbled(report.not_before, counted=counted, waited=waited)
         case Ending.RELOAD:
             return Outdated()
         case _:
-            return Probed(order.generation, refused=report.ending is Ending.TOKEN_REFUSED)
+            refused = report.ending is Ending.TOKEN_REFUSED
+            return Probed(order.generation, refused=refused, next_at=report.next_at, doubt=report.doubt)
 
 
 def of_revocation(result: RevokeResult | None, jitter: float) -> Fact:

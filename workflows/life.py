@@ -24,6 +24,8 @@ with workflow.unsafe.imports_passed_through():
 # A wake after eviction replays the whole run, so runs are kept short (docs/adr/0002).
 REFRESHES_PER_RUN = 12
 REFRESHES_SPREAD = 2
+# As many as the refreshes; the life that never refreshes has these alone.
+PROBES_PER_RUN = 24
 ANSWER_WITHIN = timedelta(seconds=18)
 # The loop waits for its callers before it ends; only a cancel from Temporal's UI does not, and they may ask again.
 ABANDON = workflow.HandlerUnfinishedPolicy.ABANDON
@@ -38,7 +40,7 @@ class ConnectionLife:
         self.life = start.life
         self.state = start.carried or LifeState()
         self.shown_status = workflow.info().typed_search_attributes.get(STATUS)
-        self.refreshes = 0
+        self.refreshes = self.probes = 0
         self.refreshes_allowed = REFRESHES_PER_RUN + workflow.random().randint(-REFRESHES_SPREAD, REFRESHES_SPREAD)
         self.draining = False
         self.woken = False
@@ -112,6 +114,8 @@ class ConnectionLife:
             last_error=state.last_error,
             held_until=state.held_until,
             open_attempts=len(state.attempts),
+            doubt=state.doubt,
+            checkup_at=state.probe_at,
         )
 
     def _expect(self, session_id: str) -> None:
@@ -199,7 +203,9 @@ class ConnectionLife:
         await calls.wake(result.siblings if result else [])
 
     async def _probe(self) -> None:
-        order = ProbeOrder(self.life, self.state.generation, self.state.probe_failures, workflow.random().random())
+        self.probes += 1
+        jitter, state = workflow.random().random(), self.state
+        order = ProbeOrder(self.life, state.generation, state.probe_failures, jitter, state.probe_waited)
         report = await calls.probe(order)
         self._learn(learning.of_probe(order, report, workflow.now()))
 
@@ -215,7 +221,8 @@ class ConnectionLife:
                 workflow.upsert_search_attributes([STATUS.value_set(self.state.status)])
 
     def _run_is_long(self) -> bool:
-        return self.refreshes >= self.refreshes_allowed or workflow.info().is_continue_as_new_suggested()
+        long = self.refreshes >= self.refreshes_allowed or self.probes >= PROBES_PER_RUN
+        return long or workflow.info().is_continue_as_new_suggested()
 
     async def _continue_as_new(self) -> None:
         if await self._quiet():

@@ -4,7 +4,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from activities.messages import LifeIds
+from activities.messages import ConfigIds, LifeIds
 from domain.life import LifeState
 
 
@@ -68,3 +68,14 @@ class LifeView:
     last_error: str = ""
     held_until: datetime | None = None
     open_attempts: int = 0
+    doubt: str = ""
+    checkup_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerStart:
+    """Whose breaker. `since` and `turn` (the scouts sent so far) are carried by continue-as-new alone."""
+
+    config: ConfigIds
+    since: datetime | None = None
+    turn: int = 0

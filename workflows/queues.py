@@ -7,6 +7,8 @@ from temporalio.common import Priority
 from activities.messages import LifeIds
 
 LIFE_QUEUE = "authpipe"
+# Apart, so that receivers that hang keep no life from its row. No provider's id holds a dot.
+DELIVERY_QUEUE = f"{LIFE_QUEUE}.delivery"
 MAX_FAIRNESS_KEY = 64
 
 NOW = 1

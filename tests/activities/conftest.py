@@ -209,6 +209,10 @@ class Stage:
         async with self.deps.db.reading() as tx:
             return list((await tx.exec(query)).all())
 
+    async def end_pause(self, provider: str = "jira") -> None:
+        """Let the time pass until a held config may be tried again."""
+        self.clock.now = (await self.config(provider)).held_until
+
     # --- steps ------------------------------------------------------------------------------------------------------
 
     async def open_session(self, life: Life, **changes: Any) -> AuthSession:

@@ -66,8 +66,8 @@ async def test_a_revocation_is_told_with_the_secret_the_provider_still_knows(sta
 async def test_after_a_hold_one_connection_tries_and_the_others_wait_for_it(stage: Any) -> None:
     first, second = await active(stage), await active(stage, "bob")
     await stage.fault(TOKEN, "status", **REFUSED)
-    held = await stage.refresh(first)
-    stage.clock.now = held.not_before
+    await stage.refresh(first)
+    await stage.end_pause("plain")
     seen: list[Any] = []
 
     async def the_other() -> None:
@@ -84,7 +84,8 @@ async def test_after_a_hold_one_connection_tries_and_the_others_wait_for_it(stag
 async def test_of_two_that_end_a_hold_at_once_one_sends(stage: Any, together: Any) -> None:
     first, second = await active(stage), await active(stage, "bob")
     await stage.fault(TOKEN, "status", times=9, **REFUSED)
-    stage.clock.now = (await stage.refresh(first)).not_before
+    await stage.refresh(first)
+    await stage.end_pause("plain")
     asked = await stage.asked(TOKEN)
     results = await together(stage.refresh(first), stage.refresh(second))
     assert await stage.asked(TOKEN) == asked + 1
@@ -126,7 +127,8 @@ async def test_a_worker_that_wakes_after_its_lease_sends_nothing_and_holds_nobod
 async def test_a_dead_grant_shows_that_the_app_is_accepted_and_frees_the_others(stage: Any) -> None:
     dead, living = await active(stage), await active(stage, "bob")
     await stage.fault(TOKEN, "status", **REFUSED)
-    stage.clock.now = (await stage.refresh(dead)).not_before
+    await stage.refresh(dead)
+    await stage.end_pause("plain")
     await stage.fault(TOKEN, "status", status=400, body={"error": "invalid_grant"})
     assert (await stage.refresh(dead)).ending is Ending.REFUSED
     assert (await stage.refresh(living)).ending is Ending.CREDENTIALED
@@ -138,9 +140,9 @@ async def test_a_hold_that_came_since_the_row_was_read_is_kept(stage: Any) -> No
 
     async def held_now(point: str, _life: str) -> None:
         if point == "refresh.before_intent":
-            until = stage.clock.now + timedelta(minutes=1)
+            config = await stage.config("plain")
             async with stage.deps.db.transaction() as tx:
-                await holds.hold(tx, await stage.config("plain"), until, "client_refused")
+                await holds.misconfigured(tx, config, stage.clock.now, "client_refused")
 
     assert (await stage.refresh(life, replace(stage.deps, reached=held_now))).ending is Ending.RELOAD
     assert (await stage.asked(TOKEN), await stage.outcomes(life)) == (asked, [])

@@ -9,6 +9,7 @@ import pytest
 
 from activities.messages import Ending, LifeIds, RefreshOrder
 from activities.refresh import refresh
+from domain.holds import MISCONFIGURED_PAUSE, HoldKind, wait_of
 from domain.life import Kind, Status
 from vault import configs
 
@@ -241,9 +242,10 @@ async def test_law_04_an_operators_failure_holds_the_config_and_blames_nobody(
 
     result = await stage.refresh(life)
 
-    config, until = await stage.config(), stage.clock.now + stage.deps.limits.operator_hold
-    assert (result.ending, result.code, result.not_before) == (Ending.HELD, code, until)
-    assert (config.held_until, config.held_reason) == (until, code)
+    config, until = await stage.config(), stage.clock.now + MISCONFIGURED_PAUSE
+    assert (result.ending, result.code) == (Ending.HELD, code)
+    assert (config.hold_kind, config.held_until, config.held_reason) == (HoldKind.MISCONFIGURED, until, code)
+    assert result.not_before == wait_of(life.id, until, stage.clock.now, row.next_due_at) > until
     assert (await stage.row(life)).revision == row.revision
     assert await stage.outcomes(life) == ["operator"]
     assert await stage.events(life) == ["created", "activated"]

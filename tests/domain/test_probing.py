@@ -6,7 +6,18 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from domain.credential import CredentialRef
-from domain.life import Credentialed, LifeState, Loaded, NotDeleted, Outdated, Probed, ProbeStumbled, Refused, Status
+from domain.life import (
+    Credentialed,
+    Held,
+    LifeState,
+    Loaded,
+    NotDeleted,
+    Outdated,
+    Probed,
+    ProbeStumbled,
+    Refused,
+    Status,
+)
 from domain.transitions import apply
 from domain.wakeup import Step, next_wakeup
 
@@ -77,3 +88,43 @@ def test_rows_at_odds_are_read_again_after_a_pause() -> None:
 def test_a_deletion_nobody_committed_is_forgotten() -> None:
     after = apply(replace(ASKED, deleting=True), NotDeleted(), NOW)
     assert (after.deleting, after.reload) == (False, True)
+
+
+def test_a_check_up_plans_the_next_one() -> None:
+    later = NOW + timedelta(hours=6)
+    after = apply(ASKED, Probed(3, next_at=later), NOW)
+    assert (after.probe_at, after.health) == (later, "ok")
+
+
+def test_a_doubt_degrades_until_a_check_up_takes_it_back() -> None:
+    doubted = apply(ASKED, Probed(3, next_at=NOW, doubt="site_lost"), NOW)
+    assert doubted.health == "degraded"
+    assert apply(doubted, Credentialed(replace(REF, generation=4)), NOW).health == "degraded"
+    assert apply(doubted, Probed(3, next_at=NOW), NOW).health == "ok"
+
+
+def test_a_consent_takes_a_doubt_back_and_brings_its_check_up() -> None:
+    later = NOW + timedelta(hours=6)
+    doubted = replace(ASKED, doubt="site_lost")
+    after = apply(doubted, Credentialed(replace(REF, generation=4), probe_at=later, consented=True), NOW)
+    assert (after.health, after.probe_at) == ("ok", later)
+
+
+def test_who_waited_for_its_turn_is_not_counted_as_failing() -> None:
+    later = NOW + timedelta(seconds=30)
+    after = apply(ASKED, ProbeStumbled(later, counted=False, waited=True), NOW)
+    assert (after.probe_failures, after.probe_waited, after.probe_at) == (2, True, later)
+    assert not apply(after, Probed(3), NOW).probe_waited
+
+
+def test_a_held_life_is_not_checked_up_before_the_hold_ends() -> None:
+    until = NOW + timedelta(minutes=30)
+    held = replace(ASKED, refresh_at=NOW + timedelta(days=1), held_until=until)
+    assert next_wakeup(held, NOW).at == until
+
+
+def test_the_end_of_a_hold_that_the_row_tells_ends_the_wait_for_it() -> None:
+    held = apply(ASKED, Held(NOW + timedelta(minutes=30), "client_refused"), NOW)
+    assert next_wakeup(replace(held, probe_at=None), NOW).at == NOW + timedelta(minutes=30)
+    released = apply(held, Loaded(Status.ACTIVE, credential=REF), NOW)
+    assert (next_wakeup(released, NOW).step, next_wakeup(released, NOW).at) == (Step.REFRESH, NOW)

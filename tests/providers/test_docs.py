@@ -12,7 +12,7 @@ from domain.oauth.failures import FailureCode
 from domain.oauth.token import BodyFormat, ClientAuth
 from providers.catalog import load_catalog
 from providers.loading import load_provider
-from providers.model import Pkce
+from providers.model import Pkce, SignatureScheme, TimestampUnit
 from providers.quirks import REGISTRY
 from providers.wire import TABLES
 
@@ -45,7 +45,7 @@ def test_every_default_is_as_written(key: str) -> None:
 
 
 def test_every_value_of_an_enumerated_key_is_named() -> None:
-    for value in (*ClientAuth, *BodyFormat, *Pkce):
+    for value in (*ClientAuth, *BodyFormat, *Pkce, *SignatureScheme, *TimestampUnit):
         assert f'`"{value}"`' in PAGE
     assert all(f"| `{name}` |" in PAGE for name in REGISTRY)
 
@@ -57,7 +57,7 @@ def test_every_code_that_a_token_endpoint_leads_to_is_named() -> None:
 
 def test_every_example_on_the_page_loads(tmp_path: Path) -> None:
     examples = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
-    assert len(examples) == 3
+    assert len(examples) == 4
     for text in examples:
         path = tmp_path / f"{tomllib.loads(text)['id']}.toml"
         path.write_text(text, encoding="utf-8")

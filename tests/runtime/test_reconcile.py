@@ -6,7 +6,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -146,8 +146,9 @@ class Place:
         """Real workers; no provider can be reached."""
         nowhere: Any = None
         deps = Deps(self.db, self.sealer, {}, nowhere, wall_clock, Limits(), go_on)
-        lives, provider = build_workers(self.client, deps, [PROVIDER], sandbox=False, starts_per_second=FAST)
-        async with lives, provider:
+        async with AsyncExitStack() as running:
+            for worker in build_workers(self.client, deps, [PROVIDER], sandbox=False, starts_per_second=FAST):
+                await running.enter_async_context(worker)
             yield
 
 

@@ -6,16 +6,17 @@ from typing import Any
 import pytest
 from sqlmodel import select
 
+from activities.messages import ConfigIds
 from domain.errors import Problem
 from domain.life import Kind, Status
 from runtime import sweeper
 from runtime.pace import Pace
 from runtime.sweeper import Sweeper
-from vault import configs
+from vault import configs, holds, inbound
 from vault.configs import NewConfig
 from vault.crypto import Sealer
 from vault.database import Database
-from vault.tables import ClientSecret, Life
+from vault.tables import ClientSecret, InboundMessage, Life
 
 
 @pytest.fixture
@@ -88,6 +89,15 @@ async def kept(db: Database) -> list[bool]:
         return [row.sealed_secret is not None for row in await tx.exec(select(ClientSecret).order_by("version"))]
 
 
+async def test_what_is_remembered_of_old_webhooks_is_destroyed(db: Database, clock: Any) -> None:
+    async with db.transaction() as tx:
+        tx.add(InboundMessage(provider_config_id="cfg_1", message_id="m", received_at=clock()))
+    clock.advance(seconds=inbound.REMEMBERED.total_seconds() + 1)
+    await sweeping(db, Woken(), clock).sweep()
+    async with db.reading() as tx:
+        assert (await tx.exec(select(InboundMessage))).all() == []
+
+
 async def test_rows_that_stay_overdue_hide_none_behind_them(
     db: Database, clock: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,3 +123,25 @@ async def test_with_the_engine_away_the_sweep_ends_and_begins_there_again(db: Da
         with pytest.raises(Problem, match="temporal_unavailable"):
             await sweep()
     assert engine.ids == []
+
+
+async def test_every_held_config_gets_its_breaker_before_anything_else(
+    db: Database, sealer: Sealer, clock: Any
+) -> None:
+    """Even with the engine refusing lives: it is started by the next sweep too, where it runs nothing happens."""
+    new = NewConfig("jira", "client", "first", "https://app.example.com/oauth/callback", "user")
+    held, _free = [await configs.create(db, sealer, "default", new, clock()) for _ in range(2)]
+    async with db.transaction() as tx:
+        await holds.misconfigured(tx, held, clock(), "client_refused")
+    started: list[str] = []
+
+    async def start(config: ConfigIds) -> None:
+        started.append(config.config_id)
+
+    ids = await overdue(db, clock, 1)
+    sweeper = Sweeper(db, Woken(refused=ids[0], away=True), clock, Pace(10_000), start)  # type: ignore[arg-type]
+    clock.advance(hours=1)
+    for _ in range(2):
+        with pytest.raises(Problem):
+            await sweeper.sweep()
+    assert started == [held.id, held.id]

@@ -1,13 +1,12 @@
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlmodel import col, select, update
 
 from domain.life import Kind, Status
-from vault import configs, holds
+from vault import configs
 from vault.configs import ConfigChanged, ConfigInUse, NewConfig
 from vault.crypto import Owner, SealBroken, Sealer
 from vault.database import Database
@@ -202,15 +201,3 @@ async def test_a_deleted_config_is_gone_but_its_secret_serves_revocations_for_a_
     assert not await configs.delete(db, "default", config.id, clock.now)
     assert await configs.client_secrets(db, sealer, config.id, clock.now) == [CANARY]
     assert await configs.client_secrets(db, sealer, config.id, clock.advance(hours=24)) == []
-
-
-async def test_a_hold_stands_until_it_is_cleared(db: Database, config: ProviderConfig, now) -> None:
-    until = now + timedelta(minutes=5)
-    async with db.transaction() as tx:
-        await holds.hold(tx, config, until, "client_refused")
-    held = await stored(db, config.id)
-    assert (held.held_until, held.held_reason) == (until, "client_refused")
-    async with db.transaction() as tx:
-        await holds.clear_hold(tx, config.id)
-    freed = await stored(db, config.id)
-    assert (freed.held_until, freed.held_reason) == (None, "")

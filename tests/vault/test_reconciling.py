@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlmodel import col, update
 
+from domain.holds import HoldKind
 from domain.life import AttemptState, Kind, Status
 from vault import reconciling
 from vault.database import Database
@@ -32,7 +33,7 @@ def row(db: Database, new_life: Any) -> Any:
 
 @pytest.fixture
 def hold(db: Database, now: Any) -> Any:
-    """A provider config of that id, held until then."""
+    """A provider config of that id; with a time, it is held, and that is when one may try."""
 
     async def make(config_id: str, until: Any) -> None:
         config = ProviderConfig(
@@ -47,6 +48,7 @@ def hold(db: Database, now: Any) -> Any:
             verify_user=False,
             trust_publishable_sessions=False,
             held_until=until,
+            hold_kind=HoldKind.OUTAGE if until else HoldKind.NONE,
             created_at=now,
             updated_at=now,
         )
@@ -105,8 +107,9 @@ async def test_a_row_is_overdue_after_five_minutes(db: Database, row: Any, now: 
 async def test_a_held_row_and_the_rows_of_a_held_config_are_not_overdue(
     db: Database, row: Any, hold: Any, now: Any
 ) -> None:
-    await hold("cfg_held", now + MINUTE)
-    await hold("cfg_free", now - MINUTE)
+    """Not even while the config's next try is due: its breaker sends one of them."""
+    await hold("cfg_held", now - MINUTE)
+    await hold("cfg_free", None)
     due = {"next_due_at": now - 7 * MINUTE}
     await row("waits", provider_config_id="cfg_held", **due)
     await row("held", provider_config_id="cfg_free", held_until=now + MINUTE, **due)

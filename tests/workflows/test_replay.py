@@ -23,11 +23,16 @@ from workflows import life
 
 FOLDER = Path(__file__).parents[1] / "histories"
 FILES = sorted(FOLDER.glob("*.json"))
+LIVES = [
+    file for file in FILES if not re.search(r"/provider-config/|/events$", json.loads(file.read_text())["workflow_id"])
+]
 KINDS = {
+    "breaker",
     "connection_confirmed",
     "dead_and_repaired",
     "degraded_and_held",
     "deletion",
+    "delivery",
     "failed_attempt",
     "in_doubt",
     "installation_with_a_choice",
@@ -73,14 +78,14 @@ async def test_a_change_of_commands_is_caught(change: str, tmp_path: Path) -> No
     """A copy of the workflow is changed as somebody might change it; at least one recorded life objects."""
     changed = _changed(*REORDERED[change], tmp_path)
     replayer = Replayer(workflows=[changed.ConnectionLife], workflow_runner=UnsandboxedWorkflowRunner())
-    results = [await replayer.replay_workflow(history(file), raise_on_replay_failure=False) for file in FILES]
+    results = [await replayer.replay_workflow(history(file), raise_on_replay_failure=False) for file in LIVES]
     assert any(isinstance(result.replay_failure, NondeterminismError) for result in results)
 
 
 async def test_an_unchanged_copy_is_not(tmp_path: Path) -> None:
     same = _changed("class ConnectionLife:", "class ConnectionLife:", tmp_path)
     replayer = Replayer(workflows=[same.ConnectionLife], workflow_runner=UnsandboxedWorkflowRunner())
-    for file in FILES:
+    for file in LIVES:
         await replayer.replay_workflow(history(file))
 
 

@@ -1,5 +1,6 @@
 """What an operator sees in Temporal's UI, and what each run is made of."""
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,7 +14,9 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from activities.messages import Ending, LifeIds, RefreshResult
 from domain.credential import CredentialRef
+from domain.headline import THE_APP
 from domain.life import Attempt, AttemptState, LifeState, Status
+from domain.reasons import because
 from domain.wakeup import Step, Wakeup
 from worker import WORKFLOWS
 from workflows.details import details, summary, timer_summary
@@ -72,15 +75,11 @@ async def test_the_live_page_can_be_read_without_decoding_anything(new_life: New
     life = await new_life(7)
     await life.until(lambda v: v.generation == 7)
     metadata: WorkflowMetadata = await life.handle.query("__temporal_workflow_metadata", result_type=WorkflowMetadata)
-    assert metadata.current_details.splitlines()[:6] == [
-        "**Connection of sample for user user-1 of tenant acme**",
-        "",
-        "| | |",
-        "|---|---|",
-        "| Status | **active** |",
-        "| Generation | 7 |",
-    ]
-    assert "| Next | refresh at 20" in metadata.current_details
+    page = metadata.current_details.splitlines()
+    assert page[0] == "**Connection of sample for user user-1 of tenant acme**"
+    assert re.fullmatch(r"It works: it is served until 20\S+ \S+ UTC\. Next: refresh at 20\S+ \S+ UTC\.", page[2])
+    assert page[4:8] == ["To do: Nothing.", "", "- Status: **active**", "- Generation: 7"]
+    assert "- Next: refresh at 20" in metadata.current_details
 
 
 async def test_every_timer_and_activity_says_what_it_is_for(new_life: NewLife) -> None:
@@ -132,18 +131,24 @@ def test_the_live_page_of_a_life_in_trouble() -> None:
         held_reason="client_refused",
         attempts=[Attempt("ses_1", AttemptState.AWAITING_SELECTION, NOON)],
     )
-    page = details(IDS, state, Wakeup(Step.REFRESH, NOON)).splitlines()
-    assert page[4:] == [
-        "| Status | **active**, degraded |",
-        "| Generation | 3 |",
-        "| Expires | never |",
-        "| Next | refresh at 2026-03-01 12:00:00 UTC |",
-        "| Failures in a row | 2, last: unavailable |",
-        "| Held | until 2026-03-01 12:00:00 UTC: client_refused |",
-        "| Open consents | ses_1 awaiting_selection |",
+    page, due = details(IDS, state, Wakeup(Step.REFRESH, NOON)).splitlines(), "refresh at 2026-03-01 12:00:00 UTC"
+    assert page[2:] == [
+        f"No connection is to blame{because('client_refused')}; it is served. Next: {due}.",
+        "",
+        f"To do: {THE_APP}",
+        "",
+        "- Status: **active**, degraded",
+        "- Generation: 3",
+        "- Expires: never",
+        "- Next: refresh at 2026-03-01 12:00:00 UTC",
+        "- Failures in a row: 2, last: unavailable",
+        "- Held: until 2026-03-01 12:00:00 UTC: client_refused",
+        "- Open consents: ses_1 awaiting_selection",
     ]
+    doubted = LifeState(Status.ACTIVE, doubt="site_lost")
+    assert "- Status: **active**, degraded" in details(IDS, doubted, Wakeup(Step.WAIT, None))
     dead = LifeState(Status.NEEDS_REAUTH, "grant_revoked")
-    assert "| Status | **needs_reauth** (grant_revoked) |" in details(IDS, dead, Wakeup(Step.WAIT, None))
+    assert "- Status: **needs_reauth** (grant_revoked)" in details(IDS, dead, Wakeup(Step.WAIT, None))
 
 
 @pytest.mark.parametrize("tenant", ["acme", "t" * 128, "日" * 128])

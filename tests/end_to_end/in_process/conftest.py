@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,15 @@ from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 
 from activities.deps import Deps, Limits
 from activities.http import ProviderHttp
+from activities.outgoing import Outgoing
 from api.app import create_app
+from api.breakers import Breakers
 from api.deps import ApiDeps
 from api.lives import Lives, workflow_of
+from domain.addresses import LOOPBACK
 from providers.catalog import load_catalog
 from runtime.demo_visitor import Return, Visitor
+from runtime.hints import Hints
 from simulator.app import create_app as create_simulator
 from simulator.settings import SimulatorSettings
 from vault.api_keys import create_key, ensure_workspace
@@ -155,9 +159,12 @@ async def open_world(client: Client, database_url: str, clock: EngineClock, wrap
     catalog = load_catalog(EXAMPLES, allow_loopback_http=True, origins={"jira": SIMULATOR})
     at_provider = httpx.ASGITransport(simulator)
     http = ProviderHttp(httpx.AsyncClient(transport=at_provider, timeout=None))
-    deps = Deps(db, sealer, catalog, http, clock, Limits())
+    outgoing = Outgoing(LOOPBACK)
+    deps = Deps(db, sealer, catalog, http, clock, Limits(), outgoing=outgoing)
     lives = Lives(client)
-    app: FastAPI = create_app(ApiDeps(db, sealer, catalog, lives, clock, True, wait=timedelta(seconds=8)))
+    db.on_events = hints = Hints(client)
+    api_deps = ApiDeps(db, sealer, catalog, lives, clock, True, wait=timedelta(seconds=8), trip=Breakers(client).look)
+    app: FastAPI = create_app(replace(api_deps, outgoing=outgoing))
     at_api = httpx.ASGITransport(app)
     await ensure_workspace(db, "default", clock())
     key = (await create_key(db, "default", "test", "secret", clock()))[1]
@@ -165,6 +172,7 @@ async def open_world(client: Client, database_url: str, clock: EngineClock, wrap
         # Closed last: activities that are under way when the workers end use both.
         stack.push_async_callback(db.close)
         stack.push_async_callback(http.close)
+        stack.push_async_callback(hints.close)
         for worker in build_workers(client, deps, deps.catalog, sandbox=False):
             await stack.enter_async_context(worker)
         headers = {"authorization": f"Bearer {key}"}

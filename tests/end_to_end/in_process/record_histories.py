@@ -6,20 +6,28 @@ Keep the files that are there, since living runs look like them; add new ones un
 `HISTORIES=0.2 ...`. `tests/workflows/test_replay.py` replays them all.
 """
 
+import asyncio
 import json
 import os
 import re
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlmodel import col, update
+from temporalio.client import WorkflowHistory
 from temporalio.testing import WorkflowEnvironment
 
+from activities.messages import ConfigIds
+from api.breakers import breaker_of
 from runtime.temporal import register_search_attributes
 from runtime.temporal_server import find_binary
+from vault.tables import ProviderConfig
 from workflows.attributes import KEYS
+from workflows.breaker import Breaker
+from workflows.delivery import delivery_id
 from workflows.life import REFRESHES_PER_RUN, REFRESHES_SPREAD, ConnectionLife
 from workflows.messages import EnsureFresh
 
@@ -40,9 +48,14 @@ async def world(world_on: Callable[..., Any], engine_clock: Any) -> AsyncIterato
 async def keep(world: Any, life_id: str, name: str) -> None:
     """Write every run of a life, without what names this machine."""
     for number, run in enumerate(await world.runs(life_id), 1):
-        history = without_names(run.to_json_dict())
-        path = FOLDER / f"{VERSION}-{name}-{number}.json"
-        path.write_text(json.dumps({"workflow_id": run.workflow_id, **history}, indent=1) + "\n")
+        write(run, name, number)
+
+
+def write(run: WorkflowHistory, name: str, number: int = 1) -> None:
+    """Write a run, without what names this machine."""
+    history = without_names(run.to_json_dict())
+    path = FOLDER / f"{VERSION}-{name}-{number}.json"
+    path.write_text(json.dumps({"workflow_id": run.workflow_id, **history}, indent=1) + "\n")
 
 
 def without_names(value: Any) -> Any:
@@ -181,3 +194,47 @@ async def test_a_withdrawn_grant_that_two_tenants_share(world: Any) -> None:
     await reaches(world, first, lambda v: v.status == "needs_reauth")
     await keep(world, second, "tells_its_siblings")
     await keep(world, first, "told_by_a_sibling")
+
+
+async def test_a_breaker_that_waits_sends_a_scout_and_releases(world: Any) -> None:
+    life_id = await connected(world, lifetime=5)
+    life = await world.life(life_id)
+    refusal = {"error": "invalid_client"}
+    await world.admin("POST", "faults", endpoint="plain.token", kind="status", status=401, body=refusal, times=1)
+    await fresh(world, life_id)
+    # It comes due, finds the hold, and waits for its breaker.
+    long = datetime.now(UTC) + timedelta(minutes=20)
+    await reaches(world, life_id, lambda v: v.held_until is not None and v.held_until > long)
+    over = {"held_until": datetime.now(UTC)}
+    async with world.db.transaction() as tx:
+        await tx.exec(update(ProviderConfig).where(col(ProviderConfig.id) == life.provider_config_id).values(over))
+    handle = world.client.get_workflow_handle(breaker_of(ConfigIds("default", "plain", life.provider_config_id)))
+    await handle.signal(Breaker.look)
+    await handle.result()
+    write(await handle.fetch_history(), "breaker")
+
+
+async def test_events_that_fail_and_arrive(world: Any) -> None:
+    """The first fails with a 503 and comes again after seconds; the last round finds nothing more."""
+    answers = iter([503])
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"}}")
+        writer.write(f"HTTP/1.1 {next(answers, 204)} X\r\ncontent-length: 0\r\n\r\n".encode())
+        writer.close()
+
+    async def queue() -> Any:
+        return (await world.api.post("/api/events/search", json={})).json()["data"]
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        assert (await world.api.post("/api/webhook-config", json={"webhook_url": url})).status_code == 201
+        await connected(world)
+        await world.until(queue, lambda events: events and all("delivered_at" in event for event in events))
+    handle = world.client.get_workflow_handle(delivery_id("default"))
+
+    async def latest() -> Any:
+        return (await handle.fetch_history()).events[-1]
+
+    await world.until(latest, lambda event: event.HasField("timer_started_event_attributes"))
+    write(await handle.fetch_history(), "delivery")

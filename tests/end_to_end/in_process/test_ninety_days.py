@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -32,13 +33,20 @@ HOUR = timedelta(hours=1)
 EVENTS_OF_A_REFRESH = 20
 
 
-@pytest.fixture
-async def engine() -> AsyncIterator[WorkflowEnvironment]:
+@asynccontextmanager
+async def skipping_engine() -> AsyncIterator[WorkflowEnvironment]:
+    """The time-skipping server, with our search attributes."""
     program = Path(sys.executable).parent / "temporal-test-server"
     async with await WorkflowEnvironment.start_time_skipping(test_server_existing_path=str(program)) as environment:
         keys: Any = {key.name: int(key.indexed_value_type) for key in KEYS}
         request = AddSearchAttributesRequest(namespace=environment.client.namespace, search_attributes=keys)
         await environment.client.operator_service.add_search_attributes(request)
+        yield environment
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[WorkflowEnvironment]:
+    async with skipping_engine() as environment:
         yield environment
 
 
@@ -107,7 +115,7 @@ async def test_every_refresh_comes_in_time_and_once_and_no_message_is_lost(
         heckler.handle = await world.handle(life_id)
 
         for _ in range(days):
-            await _a_day_passes(engine)
+            await a_day_passes(engine)
         clock.now = await engine.get_current_time()
         answers = await asyncio.wait_for(asyncio.gather(*heckler.updates), 60)
 
@@ -129,7 +137,8 @@ async def test_every_refresh_comes_in_time_and_once_and_no_message_is_lost(
         )
 
 
-async def _a_day_passes(engine: WorkflowEnvironment) -> None:
+async def a_day_passes(engine: WorkflowEnvironment) -> None:
+    """Let the server skip to the same time tomorrow."""
     tomorrow = await engine.get_current_time() + timedelta(days=1)
     while (left := tomorrow - await engine.get_current_time()) > timedelta(0):
         # This server ends a busy connection after a while (GOAWAY); the client opens another one by itself.

@@ -23,7 +23,7 @@ def _count(name: str) -> 'sa.Column[object]':
 
 def upgrade() -> None:
     with op.batch_alter_table('provider_config', schema=None) as batch_op:
-        batch_op.add_column(sa.Column('probe_interval', sa.Integer(), nullable=True))
+        batch_op.add_column(sa.Column('probe_interval_seconds', sa.Integer(), nullable=True))
         batch_op.add_column(_text('hold_kind'))
         for name in ('hold_tries', 'stumbled', 'secret_noticed_days'):
             batch_op.add_column(_count(name))
@@ -44,6 +44,10 @@ def upgrade() -> None:
         batch_op.add_column(_text('last_error'))
     # There was no endpoint to deliver to.
     op.execute('DELETE FROM outbox')
+    waiting = sa.text('delivered_at IS NULL AND dead_at IS NULL')
+    op.create_index(
+        'ix_outbox_waiting', 'outbox', ['workspace_id', 'life_id'], sqlite_where=waiting, postgresql_where=waiting
+    )
     op.create_table(
         'webhook_endpoint',
         sa.Column('workspace_id', sa.String(), nullable=False),
@@ -73,6 +77,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.drop_index('ix_outbox_waiting', table_name='outbox')
     op.drop_index('ix_inbound_message_received_at', table_name='inbound_message')
     op.drop_table('inbound_message')
     op.drop_table('webhook_endpoint')
@@ -81,7 +86,7 @@ def downgrade() -> None:
         'event': ('provider_config_id',),
         'life': ('probed_at', 'doubt', 'consented_at', 'noticed_days'),
         'client_secret': ('expires_at',),
-        'provider_config': ('probe_interval', 'hold_kind', 'hold_tries', 'stumbled', 'secret_noticed_days'),
+        'provider_config': ('probe_interval_seconds', 'hold_kind', 'hold_tries', 'stumbled', 'secret_noticed_days'),
     }
     for table, columns in dropped.items():
         with op.batch_alter_table(table, schema=None) as batch_op:
