@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3 python,\
 	$(shell $(name) -c 'import sys; sys.version_info >= (3, 11) and print("$(name)")' 2>/dev/null)))
 
-.PHONY: help install dev demo test browser screenshots red crash year bench check fix lock clean
+.PHONY: help install dev demo test browser screenshots red crash chaos year bench check fix lock clean
 
 help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -47,8 +47,15 @@ red: $(STAMP) ## break each law in a copy and require that its tests fail; ONLY=
 crash: $(STAMP) ## kill, stop and cut everything at every crash point (minutes)
 	@$(BIN)/python -m pytest tests/crash tests/end_to_end/test_kills.py tests/runtime/test_reconcile.py tests/end_to_end/in_process/test_store_lost.py
 
-year: $(STAMP) ## ninety simulated days of hourly refreshes (minutes)
-	@$(BIN)/python -m pytest -m slow -k ninety_days tests/end_to_end
+# The second is run, and its figures are printed, whatever came of the first.
+chaos: $(STAMP) ## ten minutes of kills and faults under load; MINUTES=, SEED=, CONNECTIONS=
+	@$(BIN)/python -m tests.chaos.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(CONNECTIONS),--connections $(CONNECTIONS)); \
+	soak=$$?; $(BIN)/python -m tests.chaos.detection && exit $$soak
+
+year: $(STAMP) ## connection-years in a minute; then a year and ninety days in simulated time (half an hour); ARGS="--connections 10000" for whole years
+	@$(BIN)/python -m tests.years $(ARGS)
+	@$(BIN)/python -m pytest -m slow -k "ninety_days or for_a_year" tests/end_to_end
 
 bench: $(STAMP) ## measure reads and replays, as ratios in one run
 	@$(BIN)/python -m bench.read

@@ -6,65 +6,29 @@ from dataclasses import asdict
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, HTTPException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-from simulator.faults import ENDPOINTS, Endpoint, Kind, SavingRoute
+from simulator.bodies import (
+    AppBody,
+    ClockBody,
+    FaultBody,
+    GrantBody,
+    PersonBody,
+    ReasonBody,
+    SecretBody,
+    SiteBody,
+    WebhookBody,
+)
+from simulator.faults import ENDPOINTS, SavingRoute
 from simulator.model import App, Fault, Grant, Person, fingerprint, new_person, new_site
 from simulator.reports import grant_report, grant_summary, token_report
 from simulator.tokens import end_family, revoke_grant
+from simulator.webhooks import Receiver
 from simulator.world import World, world_of
 
 router = APIRouter(prefix="/_admin", route_class=SavingRoute)
 TheWorld = Annotated[World, Depends(world_of)]
 Json = dict[str, Any]
-
-
-class AppBody(BaseModel):
-    """Further fields are rules of this app, such as `token_lifetime` or `second_consent`."""
-
-    model_config = ConfigDict(extra="allow")
-    client_id: str = Field(min_length=1, max_length=128)
-    client_secret: str | None = Field(None, description="made if absent, unless the client is public")
-    public: bool = False
-    redirect_uris: list[str] = []
-
-
-class SecretBody(BaseModel):
-    client_secret: str | None = None
-
-
-class FaultBody(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    endpoint: Endpoint
-    kind: Kind
-    times: int | None = Field(1, ge=1, description="null: until cleared")
-    status: int | None = Field(None, ge=200, le=599)
-    body: Any = None
-    headers: dict[str, str] = {}
-    seconds: float = Field(0, ge=0)
-    after: bool = False
-    grant_type: str | None = None
-    client_id: str | None = None
-
-
-class PersonBody(BaseModel):
-    sites: list[str] = Field(description="sites they reach, by id or name")
-
-
-class SiteBody(BaseModel):
-    name: str = Field(min_length=1, max_length=128)
-
-
-class GrantBody(BaseModel):
-    token_lifetime: int = Field(ge=1, description="of the access tokens issued from now on, seconds")
-
-
-class ReasonBody(BaseModel):
-    reason: str = "revoked_by_user"
-
-
-class ClockBody(BaseModel):
-    offset_seconds: float = Field(description="how far the simulator's clock is ahead of the real one")
 
 
 Found = TypeVar("Found")
@@ -125,7 +89,7 @@ async def remove_app(world: TheWorld, client_id: str) -> None:
     _found(world.state.apps.pop(client_id, None), "app")
     for grant in world.state.grants.values():
         if grant.client_id == client_id:
-            revoke_grant(grant, "app_removed")
+            _withdraw(world, grant, "app_removed")
 
 
 @router.post("/apps/{client_id}/rotate-secret")
@@ -162,7 +126,7 @@ async def remove_account(world: TheWorld, person: str) -> None:
     """Remove a person; their grants end."""
     account = _found(world.state.people.pop(person, None), "person")
     for grant in _grants_of(world, account):
-        revoke_grant(grant, "account_removed")
+        _withdraw(world, grant, "account_removed")
 
 
 @router.post("/accounts/{person}/change-password")
@@ -244,8 +208,29 @@ async def change_grant(world: TheWorld, grant_id: str, body: GrantBody) -> Json:
 async def revoke(world: TheWorld, grant_id: str, body: ReasonBody | None = None) -> Json:
     """Revoke a grant as its user would: every token of it is refused from now on."""
     grant = _found(world.state.grants.get(grant_id), "grant")
-    revoke_grant(grant, (body or ReasonBody()).reason)
+    _withdraw(world, grant, (body or ReasonBody()).reason)
     return grant_summary(world, grant)
+
+
+def _withdraw(world: World, grant: Grant, why: str) -> None:
+    """End a grant, and have the plain server tell of it; of one that had ended before it told then."""
+    told = grant.revoked is not None
+    revoke_grant(grant, why)
+    if not told:
+        world.webhooks.revoked(grant, world.unshifted)
+
+
+@router.post("/webhooks")
+async def send_webhooks(world: TheWorld, body: WebhookBody) -> Json:
+    """Have the plain server send a signed webhook for every grant of it that is revoked here, until a reset."""
+    world.webhooks.receiver = Receiver(str(body.url), body.signing_key)
+    return {"url": str(body.url)}
+
+
+@router.delete("/webhooks", status_code=204)
+async def send_no_webhooks(world: TheWorld) -> None:
+    """Send none any more."""
+    world.webhooks.receiver = None
 
 
 @router.get("/lookup")

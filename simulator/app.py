@@ -37,6 +37,7 @@ def create_app(settings: SimulatorSettings, clock: Callable[[], float] = time.ti
 async def _saving_at_the_end(app: FastAPI) -> AsyncGenerator[None]:
     yield
     world: World = app.state.world
+    await world.webhooks.close()
     world.save()
 
 

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 
 from simulator.model import App, Family, Grant, Person, Server, Site, State, fingerprint, first_state
 from simulator.settings import Rules, SimulatorSettings
+from simulator.webhooks import Sender
 
 _STATE = TypeAdapter(State)
 _PENDING_AT_MOST = 1000
@@ -37,6 +38,7 @@ class World:
         self._clock = clock
         self._base_rules = settings.rules
         self.pending: dict[str, AuthorizationRequest] = {}
+        self.webhooks = Sender()
         self.state = _load(settings.state) or self._first_state()
 
     def _first_state(self) -> State:
@@ -46,10 +48,15 @@ class World:
     def reset(self) -> None:
         self.state = self._first_state()
         self.pending.clear()
+        self.webhooks.receiver = None
 
     def now(self) -> float:
         """Seconds since the epoch, as this world sees it: its clock plus what an admin shifted it by."""
         return self._clock() + self.state.clock_offset
+
+    def unshifted(self) -> float:
+        """The same without the shift: for what is compared with the clock of a program outside."""
+        return self._clock()
 
     def rules(self, app: App | None = None, grant: Grant | None = None) -> Rules:
         """The rules in force for an app and a grant: the narrower layer wins."""

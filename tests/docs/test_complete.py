@@ -13,10 +13,11 @@ import typer
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
-from activities import probe, refresh
+from activities import refresh
 from activities.upstream import KEPT_SHARED
 from api import app as api
 from api import auth, life_views, outcomes
+from domain import checkup
 from domain.errors import CODES
 from domain.oauth.failures import FailureCode, FailureKind
 from providers.catalog import load_catalog
@@ -40,7 +41,11 @@ def routes(routers: Any) -> Iterator[APIRoute]:
 
 
 def served() -> dict[str, APIRoute]:
-    found = {f"{method} {route.path}": route for route in routes(api.ROUTERS) for method in route.methods or ()}
+    found = {
+        f"{method} {route.path}": route
+        for route in routes(api.ROUTERS)
+        for method in (route.methods or set()) - {"HEAD"}
+    }
     return {name: route for name, route in found.items() if not name.split()[1].startswith("/demo")}
 
 
@@ -136,7 +141,7 @@ def test_every_reason_of_a_life_has_its_line() -> None:
     """A code belongs to an exchange, so it cannot be the end of a life."""
     dead = {code for code in FailureCode if code.kind is FailureKind.USER} - {FailureCode.CODE_REFUSED}
     dead |= {rule.code for entry in load_catalog().values() for rule in entry.failures if rule.kind is FailureKind.USER}
-    there = dead | {refresh.ROTATION_LOST, probe.TOKEN_REFUSED}
+    there = dead | {refresh.ROTATION_LOST, checkup.TOKEN_REFUSED, checkup.SITE_LOST, checkup.SCOPES_LOST}
     told = section(ERRORS, "Reasons of a life").partition("| upstream")[0]
     assert sorted(names(told)) == sorted(there)
 
