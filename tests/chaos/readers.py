@@ -1,0 +1,117 @@
+"""Readers: each fetches a credential of some connection and uses it at the provider at once."""
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from random import Random
+
+from tests.chaos.counting import Fetch, Tally, served, unserved
+from tests.chaos.plan import NONE
+from tests.chaos.seeding import Seeded
+from tests.chaos.stand import Stand
+from tests.chaos.wire import Answer, Line
+
+READERS = 200
+"""So many that those who wait for a refresh do not keep the others from reading."""
+PER_SECOND = 185
+"""Fetches: a little more than 100,000 in ten minutes."""
+MOST_BEHIND = 2.0
+"""Seconds of turns that are caught up after a pause; more would be a herd."""
+AFTER_AN_ERROR = 0.5
+WITHIN = 40.0
+JSON = {"content-type": "application/json"}
+
+
+class Turns:
+    """Gives turns at an even rate, and catches up a little."""
+
+    def __init__(self, per_second: float) -> None:
+        self._gap = 1 / per_second
+        self._next = time.monotonic()
+
+    async def turn(self) -> None:
+        now = time.monotonic()
+        self._next = max(self._next + self._gap, now - MOST_BEHIND)
+        await asyncio.sleep(max(0.0, self._next - now))
+
+
+@dataclass
+class Reading:
+    """What readers share."""
+
+    stand: Stand
+    seeded: Sequence[Seeded]
+    revoked: dict[str, float]
+    """Connections whose grant the test took away, by life; it grows while they read."""
+    rng: Random
+    tally: Tally = field(default_factory=Tally)
+    took: list[float] = field(default_factory=list)
+    """Seconds of each answered fetch."""
+
+    async def read_for(self, seconds: float) -> None:
+        turns, until = Turns(PER_SECOND), time.monotonic() + seconds
+        await asyncio.gather(*(Reader(self).read_until(until, turns) for _ in range(READERS)))
+
+
+class Reader:
+    """One of them, with a connection of its own to either side."""
+
+    def __init__(self, shared: Reading) -> None:
+        self._shared = shared
+        where = shared.stand.where
+        self._api, self._provider = Line(where.api), Line(where.simulator)
+        self._headers = {**JSON, "authorization": f"Bearer {where.secret_key}"}
+
+    async def read_until(self, until: float, turns: Turns) -> None:
+        while True:
+            await turns.turn()
+            if time.monotonic() >= until:
+                break
+            found = await self._fetch(self._shared.rng.choice(self._shared.seeded))
+            self._shared.tally.kinds[found] += 1
+            if found is Fetch.NO_CONNECTION:
+                await asyncio.sleep(AFTER_AN_ERROR)
+        self._api.close()
+        self._provider.close()
+
+    async def _fetch(self, whose: Seeded) -> Fetch:
+        began = time.monotonic()
+        body = {"provider": whose.provider, "tenant_id": whose.tenant, "user_id": whose.user}
+        asked = json.dumps({**body, "provider_config_id": whose.config_id}).encode()
+        try:
+            answer = await self._api.ask("POST", "/api/credentials", self._headers, asked, WITHIN)
+        except OSError:
+            return Fetch.NO_CONNECTION
+        self._shared.took.append(time.monotonic() - began)
+        if answer.status != 200:
+            return self._not_served(answer)
+        return await self._use(whose, json.loads(answer.body))
+
+    def _not_served(self, answer: Answer) -> Fetch:
+        code = _code(answer)
+        found = unserved(answer.status, code)
+        if found is Fetch.OTHER:
+            self._shared.tally.others[f"{answer.status} {code}".strip()] += 1
+        return found
+
+    async def _use(self, whose: Seeded, credential: dict[str, str]) -> Fetch:
+        path = "/plain/whoami" if whose.provider == NONE else f"/ex/jira/{whose.site}/rest/api/3/search"
+        headers = {"authorization": f"Bearer {credential['credential']}"}
+        try:
+            status = (await self._provider.ask("GET", path, headers)).status
+        except OSError:
+            status = None
+        found = served(status, revoked=whose.life_id in self._shared.revoked)
+        if found is Fetch.REFUSED and datetime.fromisoformat(credential["expires_at"]).timestamp() <= time.time():
+            self._shared.tally.stale += 1
+        return found
+
+
+def _code(answer: Answer) -> str:
+    try:
+        return str(json.loads(answer.body)["code"])
+    except (ValueError, KeyError, TypeError):
+        return ""
