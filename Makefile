@@ -45,13 +45,14 @@ red: $(STAMP) ## break each law in a copy and require that its tests fail; ONLY=
 	@$(BIN)/python tests/laws/red.py $(ONLY)
 
 crash: $(STAMP) ## kill, stop and cut everything at every crash point (minutes)
-	@$(BIN)/python -m pytest tests/crash tests/end_to_end/test_kills.py tests/runtime/test_reconcile.py tests/end_to_end/in_process/test_store_lost.py
+	@$(BIN)/python -m pytest tests/crash tests/end_to_end/test_kills.py tests/runtime/test_reconcile.py tests/runtime/test_dev.py tests/end_to_end/in_process/test_store_lost.py
 
 # The second is run, and its figures are printed, whatever came of the first.
 chaos: $(STAMP) ## ten minutes of kills and faults under load; MINUTES=, SEED=, CONNECTIONS=
 	@$(BIN)/python -m tests.chaos.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \
 		$(if $(CONNECTIONS),--connections $(CONNECTIONS)); \
-	soak=$$?; $(BIN)/python -m tests.chaos.detection && exit $$soak
+	soak=$$?; $(BIN)/python -m tests.chaos.detection; detection=$$?; \
+		$(BIN)/python -m pytest tests/end_to_end/in_process/test_outage.py && exit $$((soak + detection))
 
 year: $(STAMP) ## connection-years in a minute; then a year and ninety days in simulated time (half an hour); ARGS="--connections 10000" for whole years
 	@$(BIN)/python -m tests.years $(ARGS)

@@ -136,6 +136,7 @@ async def _swap(tx: AsyncSession, row: Life, swap: Swap, now: datetime) -> datet
         granted_scopes=swap.ref.scopes,
         health="ok",
         doubt="",
+        site_scopes=list(site.scopes) if site else None,
         probe_at=probe_at,
         **credential_columns(swap.ref, swap.jitter),
     )

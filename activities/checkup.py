@@ -23,10 +23,11 @@ from domain.checkup import (
     UNCLEAR,
     UNREACHABLE,
     UNSURE_AGAIN,
+    Evidence,
     Finding,
+    look_again_at,
     lost,
     next_checkup,
-    second_look_at,
     still_granted,
     unclear,
 )
@@ -38,7 +39,7 @@ from providers.flows import Identity, Site, sites_flow
 from providers.model import Provider
 from vault import credentials, holds
 from vault.crypto import SealBroken
-from vault.lives import get_life, lock_life
+from vault.lives import get_life, lock_life, vouching
 from vault.tables import Credential, Life, ProviderConfig
 
 
@@ -84,15 +85,16 @@ async def check_up(deps: Deps, order: ProbeOrder) -> ProbeReport:
         life = await get_life(tx, order.life.life_id)
         credential = await credentials.current(tx, order.life.life_id)
         config = await tx.get(ProviderConfig, life.provider_config_id) if life else None
-    if life is None or config is None or life.deleted_at or life.status != Status.ACTIVE:
+    if life is None or life.deleted_at or life.status != Status.ACTIVE:
         return ProbeReport(Ending.RELOAD)
-    if credential is None:
-        await _postpone(deps, life, now + interval_of(config))  # a row at odds with itself; reconcile reports it
+    if credential is None or config is None:
+        await _postpone(deps, life, now + DEFAULT_INTERVAL)  # a row at odds with itself; reconcile reports it
         return ProbeReport(Ending.RELOAD)
     patient = Patient(life, credential, config, deps.provider(life.provider_id), order)
     if credential.generation != order.generation:
         return await _write(deps, patient, Conclusion(Ending.RELOAD, now + SECOND_LOOK, life.doubt, looked=False))
-    held_until = holds.waits_until(config, life.id, now)
+    # The release wakes only what is due to be refreshed, so this is no long wait.
+    held_until = holds.waits_until(config, life.id, now, now + DEFAULT_INTERVAL)
     if held_until is not None:
         return await _waiting(deps, life, held_until, config.held_reason)
     turn = now if order.waited else deps.turn_to_probe(life.provider_id)
@@ -114,8 +116,9 @@ async def _examined(deps: Deps, patient: Patient) -> ProbeReport:
     except (SealBroken, KeyError, ValueError):
         # No provider is to be asked with this; reconcile reports it.
         return await _write(deps, patient, Conclusion(Ending.DONE, later, life.doubt, looked=False))
-    if finding.result is ProbeResult.REFUSED:
-        return await _refused(deps, patient, later)
+    if finding.result is ProbeResult.REFUSED and patient.credential.sealed_refresh is not None:
+        # A refresh tells of the grant.
+        return await _write(deps, patient, Conclusion(Ending.TOKEN_REFUSED, later, patient.life.doubt))
     if finding.result is ProbeResult.UNKNOWN and finding.doubt in ("", UNCLEAR):
         return await _unsure(deps, patient, finding)
     if finding.doubt:
@@ -128,7 +131,7 @@ async def _find(deps: Deps, patient: Patient, access: str) -> Finding:
     life, provider = patient.life, patient.provider
     identity = await identify(deps, life, patient.credential, access)
     if identity.result is ProbeResult.REFUSED:
-        return Finding(ProbeResult.REFUSED)
+        return Finding(ProbeResult.REFUSED, TOKEN_REFUSED)
     unanswered = identity.result is ProbeResult.UNKNOWN and provider.identity is not None
     if not provider.has_sites or not life.site_id:
         return _unanswered(identity) if unanswered else _granted(patient, None)
@@ -136,8 +139,8 @@ async def _find(deps: Deps, patient: Patient, access: str) -> Finding:
     if isinstance(sites, Failure):
         return Finding(ProbeResult.UNKNOWN, UNCLEAR if unclear(sites) else "")
     site = next((site for site in sites if site.id == life.site_id), None)
-    if site is None:
-        return Finding(ProbeResult.HEALTHY, SITE_LOST)
+    if site is None and not (unanswered and not unclear(identity.failure)):
+        return Finding(ProbeResult.HEALTHY, SITE_LOST, explicit=bool(sites))
     return _unanswered(identity) if unanswered else _granted(patient, site)
 
 
@@ -147,22 +150,10 @@ def _unanswered(identity: Identity) -> Finding:
 
 def _granted(patient: Patient, site: Site | None) -> Finding:
     """A healthy one, but for scopes that the builder asked for and that were agreed and are granted no more."""
-    call, life = patient.provider.sites, patient.life
-    listed, unlisted = (site.scopes if site else ()), (call.scopes_unlisted if call else ())
-    scopes = still_granted(patient.credential.scopes, listed, bool(listed), unlisted)
+    life, listed = patient.life, site.scopes if site else ()
+    scopes = still_granted(patient.credential.scopes, life.site_scopes or (), listed)
     required = [scope for scope in lost(life.granted_scopes, scopes) if scope in (life.requested_scopes or ())]
-    return Finding(ProbeResult.HEALTHY, SCOPES_LOST if required else "", scopes)
-
-
-async def _refused(deps: Deps, patient: Patient, later: datetime) -> ProbeReport:
-    """A refresh tells of the grant. Without a refresh token the API's word counts once it has been given twice."""
-    now, credential = deps.clock(), patient.credential
-    if credential.sealed_refresh is not None:
-        return await _write(deps, patient, Conclusion(Ending.TOKEN_REFUSED, later, patient.life.doubt))
-    if credential.refused_at is None or now < credential.refused_at + SECOND_LOOK:
-        again = Conclusion(Ending.STUMBLED, now + SECOND_LOOK, patient.life.doubt, TOKEN_REFUSED)
-        return await _write(deps, patient, again)
-    return await _write(deps, patient, Conclusion(Ending.REFUSED, now, needs_reauth=TOKEN_REFUSED))
+    return Finding(ProbeResult.HEALTHY, SCOPES_LOST if required else "", scopes=scopes)
 
 
 async def _unsure(deps: Deps, patient: Patient, finding: Finding) -> ProbeReport:
@@ -180,14 +171,19 @@ async def _unsure(deps: Deps, patient: Patient, finding: Finding) -> ProbeReport
 
 
 async def _doubted(deps: Deps, patient: Patient, finding: Finding, later: datetime) -> ProbeReport:
+    """Looked at again before it is believed; and never believed of all at once."""
     life, now = patient.life, deps.clock()
-    again_at = second_look_at(life.doubt, finding.doubt, life.probed_at, now)
+    first = life.doubt != finding.doubt or life.probed_at is None
+    since = None if first else life.probed_at
+    async with deps.db.reading() as tx:
+        vouched, tenants = await vouching(tx, life, finding.doubt, since or now)
+    again_at = look_again_at(since, now, Evidence(finding.explicit, vouched, tenants))
     if again_at is None:
         return await _write(deps, patient, Conclusion(Ending.REFUSED, later, needs_reauth=finding.doubt))
-    first = life.doubt != finding.doubt
-    return await _write(
-        deps, patient, Conclusion(Ending.DONE, again_at, finding.doubt, scopes=finding.scopes, looked=first)
-    )
+    # Scopes are known from the last refresh alone: the second look needs a newer word than the first.
+    refresh = first and finding.doubt == SCOPES_LOST and patient.credential.sealed_refresh is not None
+    ending = Ending.TOKEN_REFUSED if refresh else Ending.DONE
+    return await _write(deps, patient, Conclusion(ending, again_at, finding.doubt, scopes=finding.scopes, looked=first))
 
 
 async def _postpone(deps: Deps, life: Life, at: datetime) -> None:

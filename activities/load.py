@@ -37,6 +37,7 @@ async def _loaded(deps: Deps, tx: AsyncSession, life: Life) -> Loaded:
         deleting=life.deleted_at is not None,
         probe_at=life.probe_at,
         doubt=life.doubt,
+        knows_holds=True,
         in_doubt_until=await ledger.in_doubt_until(tx, life.id),
     )
 

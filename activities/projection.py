@@ -54,12 +54,16 @@ async def project_refreshed(
     """A refresh was committed. The answer is when to check the life up because its scopes shrank, else None."""
     agreed, granted = life.granted_scopes, ref.scopes
     shrank = bool(lost(agreed, granted))
-    changed: dict[str, Any] = {"probe_at": now} if shrank else {"granted_scopes": granted if granted else agreed}
+    # A site may grant less than the token: what it grants is a check-up's to say.
+    grown = [] if life.site_scopes else lost(granted, agreed)
+    changed: dict[str, Any] = (
+        {"probe_at": now} if shrank else {"granted_scopes": granted if grown or agreed is None else agreed}
+    )
     well = health(0, life.doubt)
     await compare_and_set(tx, life, now, **credential_columns(ref, jitter), health=well, **changed)
     if life.failures and not life.doubt:
         await append_event(tx, life, "recovered", now, old="degraded", new=well, reason=life.last_error)
-    if not shrank and lost(granted, agreed):
+    if grown and not shrank:
         await append_event(
             tx, life, "scopes_changed", now, old=life.status, new=life.status, **_scopes(agreed, granted)
         )

@@ -13,6 +13,10 @@ SECOND_LOOK = timedelta(minutes=1)
 # An API that neither accepts nor refuses for so long has another reason than this token.
 MOST_TRIES = 6
 UNSURE_AGAIN = timedelta(minutes=15)
+# Something that is merely missing from an answer is believed after so long.
+LONG_DOUBT = timedelta(hours=1)
+OF_ALL = 3
+"""The same doubt about so many tenants at once is about the provider."""
 
 TOKEN_REFUSED = "token_refused"
 SITE_LOST = "site_lost"
@@ -28,7 +32,9 @@ class Finding:
 
     result: ProbeResult
     doubt: str = ""
-    """Why the connection is not well: empty, SITE_LOST, SCOPES_LOST or UNCLEAR."""
+    """Why the connection is not well: empty, TOKEN_REFUSED, SITE_LOST, SCOPES_LOST or UNCLEAR."""
+    explicit: bool = True
+    """Whether it said so, rather than leaving something out of an answer."""
     scopes: tuple[str, ...] | None = None
 
 
@@ -44,16 +50,16 @@ def unclear(failure: Failure | None) -> bool:
 
 
 def still_granted(
-    token: Sequence[str] | None, site: Sequence[str], site_tells: bool, unlisted: Sequence[str]
+    token: Sequence[str] | None, listed_once: Sequence[str], listed: Sequence[str]
 ) -> tuple[str, ...] | None:
-    """The scopes of the token that its site grants too; `unlisted` are those that no site's list ever names.
+    """The token's scopes, less those that its site listed when the consent was given and lists no more.
 
-    None where neither the token's answer nor the site said anything of scopes.
+    A scope that the site never listed is none of its business; a site that lists none does not tell. None where the
+    token's answer did not say either.
     """
     if token is None:
         return None
-    kept = [scope for scope in token if not site_tells or scope in site or scope in unlisted]
-    return tuple(kept)
+    return tuple(scope for scope in token if not listed or scope not in listed_once or scope in listed)
 
 
 def lost(agreed: Sequence[str] | None, now_granted: Sequence[str] | None) -> list[str]:
@@ -61,9 +67,28 @@ def lost(agreed: Sequence[str] | None, now_granted: Sequence[str] | None) -> lis
     return [] if agreed is None or now_granted is None else [scope for scope in agreed if scope not in now_granted]
 
 
-def second_look_at(known_doubt: str, doubt: str, probed_at: datetime | None, now: datetime) -> datetime | None:
-    """When to look again before `doubt` is believed; None: this was the second look."""
-    if known_doubt != doubt or probed_at is None:
-        return now + SECOND_LOOK
-    again = probed_at + SECOND_LOOK
-    return again if now < again else None
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What speaks for believing a doubt.
+
+    `explicit`: the provider said it of this connection, rather than keeping silent about it. `vouched`: another
+    connection of the app was found well since. `tenants`: of how many the same is doubted just now.
+    """
+
+    explicit: bool
+    vouched: bool
+    tenants: int
+
+
+def look_again_at(since: datetime | None, now: datetime, evidence: Evidence) -> datetime | None:
+    """When to look again before a doubt is believed, which arose at `since` (None: just now); None: believe it.
+
+    What befalls several tenants at once, while none is found well, is the provider's trouble and nobody's end.
+    """
+    if since is None or now < since + SECOND_LOOK:
+        return (since or now) + SECOND_LOOK
+    if evidence.vouched:
+        return None
+    if evidence.tenants >= OF_ALL:
+        return now + UNSURE_AGAIN
+    return None if evidence.explicit or now >= since + LONG_DOUBT else now + UNSURE_AGAIN

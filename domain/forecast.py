@@ -77,8 +77,8 @@ def next_notice_at(end: End | None, noticed_days: int, now: datetime) -> datetim
 
 
 def forgotten(end: End | None, noticed_days: int, now: datetime) -> int:
-    """`noticed_days` once more, 0 if the end has moved out of sight since the last notice."""
-    moved = end is None or now < end.at - timedelta(days=NOTICE_DAYS[0])
+    """`noticed_days` once more, 0 if the end has moved on since the last notice."""
+    moved = end is None or now < end.at - timedelta(days=noticed_days)
     return 0 if moved else noticed_days
 
 

@@ -76,6 +76,8 @@ class LifeState:
     probe_failures: int = 0
     probe_waited: bool = False
     doubt: str = ""
+    knows_holds: bool = False
+    """Whether the row was read by a worker that lets held lives wait for a wake: runs of before keep their course."""
 
     @property
     def generation(self) -> int:
@@ -106,6 +108,7 @@ class Loaded:
     in_doubt_until: datetime | None = None
     """The end of the lease of a refresh whose answer nobody knows: from then on it is to be finished."""
     doubt: str = ""
+    knows_holds: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,8 +91,9 @@ def _loaded(state: LifeState, fact: Loaded, now: datetime) -> LifeState:
         reload=False,
         probe_at=fact.probe_at,
         doubt=fact.doubt,
+        knows_holds=fact.knows_holds,
     )
-    if state.held_until and not fact.held_until and state.retry_at and state.retry_at >= state.held_until:
+    if fact.knows_holds and not fact.held_until and _waits_for_a_hold(state):
         # Released: what was begun and waited for the end of the hold is due now.
         loaded = replace(loaded, retry_at=now)
     if fact.credential is None:
@@ -101,6 +102,10 @@ def _loaded(state: LifeState, fact: Loaded, now: datetime) -> LifeState:
         loaded = _newly_known(loaded, fact.credential, fact.jitter)
     # Only the ledger remembers what a workflow that was started anew has forgotten.
     return replace(loaded, retry_at=loaded.retry_at or fact.in_doubt_until)
+
+
+def _waits_for_a_hold(state: LifeState) -> bool:
+    return bool(state.held_until and state.retry_at and state.retry_at >= state.held_until)
 
 
 def _newly_known(state: LifeState, credential: CredentialRef, jitter: float) -> LifeState:

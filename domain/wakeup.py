@@ -74,7 +74,8 @@ def _refresh(state: LifeState, now: datetime) -> list[Wakeup]:
 def _probe(state: LifeState) -> list[Wakeup]:
     if state.status is not Status.ACTIVE or state.credential is None or state.probe_at is None:
         return []
-    return [Wakeup(Step.PROBE, max(state.probe_at, state.held_until or state.probe_at))]
+    held_until = state.held_until if state.knows_holds else None
+    return [Wakeup(Step.PROBE, max(state.probe_at, held_until or state.probe_at))]
 
 
 def _refresh_due(state: LifeState, credential: CredentialRef, now: datetime) -> datetime | None:

@@ -29,7 +29,6 @@ from providers.wire import (
     RevocationTable,
     ScopesTable,
     SetupTable,
-    SitesTable,
     contradictions,
     nearest,
 )
@@ -100,7 +99,7 @@ def _provider(file: ProviderFile) -> Provider:
         one_grant_per_account=file.one_grant_per_account,
         account_id_from_token=file.account_id_from_token,
         identity=IdentityCall(**dict(file.identity)) if file.identity else None,
-        sites=_sites(file.sites) if file.sites else None,
+        sites=SitesCall(**dict(file.sites)) if file.sites else None,
         revocation=_revocation(file.revocation, file) if file.revocation else None,
         webhook=_webhook(file.webhook) if file.webhook else None,
         lifespan=Lifespan(**dict(file.lifespan)),
@@ -120,10 +119,6 @@ def _scopes(table: ScopesTable) -> ScopeLists:
 
 def _described(known: Mapping[str, str]) -> tuple[Scope, ...]:
     return tuple(Scope(name, description) for name, description in known.items())
-
-
-def _sites(table: SitesTable) -> SitesCall:
-    return SitesCall(**{**dict(table), "scopes_unlisted": tuple(table.scopes_unlisted)})
 
 
 def _revocation(table: RevocationTable, file: ProviderFile) -> Revocation:

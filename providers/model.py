@@ -80,8 +80,6 @@ class SitesCall:
     name: str = "/name"
     site_url: str = "/url"
     scopes: str = "/scopes"
-    scopes_unlisted: tuple[str, ...] = ()
-    """Scopes of the grant that no site's list ever names."""
 
 
 @dataclass(frozen=True, slots=True)

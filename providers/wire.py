@@ -131,7 +131,6 @@ class SitesTable(_Strict):
     name: Pointer = "/name"
     site_url: Pointer = "/url"
     scopes: Pointer = "/scopes"
-    scopes_unlisted: list[str] = []
 
 
 Days = Annotated[int, Field(ge=1, le=3650)]

@@ -21,7 +21,7 @@ AT_ONCE = 1000
 """Lives that are marked in one transaction."""
 REMEMBERED = timedelta(days=1, hours=1)
 """A day more than the longest tolerance: what comes again after it is too old by its own word."""
-JUST_NOW = timedelta(seconds=30)
+JUST_NOW = timedelta(seconds=5)
 """A life that was looked at is not looked at again before, however many messages come."""
 SOON = timedelta(seconds=1)
 """What is due so soon is due: clocks of several machines differ."""

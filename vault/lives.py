@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, CursorResult, and_, or_, update
+from sqlalchemy import ColumnElement, CursorResult, and_, func, or_, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -149,6 +149,14 @@ async def bring_checkup_forward(tx: AsyncSession, seen: Life, now: datetime) -> 
     this = (col(Life.id) == seen.id, col(Life.probe_at).is_not_distinct_from(seen.probe_at))
     marked = update(Life).where(*this, _active()).values(probe_at=now)
     return bool((await tx.exec(marked.execution_options(synchronize_session=False))).rowcount)
+
+
+async def vouching(tx: AsyncSession, life: Life, doubt: str, since: datetime) -> tuple[bool, int]:
+    """Whether another life of the config was found well after `since`, and of how many tenants `doubt` is held."""
+    theirs = (col(Life.provider_config_id) == life.provider_config_id, _active())
+    well = select(Life.id).where(*theirs, col(Life.id) != life.id, Life.doubt == "", col(Life.probed_at) > since)
+    doubted = select(func.count(func.distinct(col(Life.tenant_id)))).where(*theirs, Life.doubt == doubt)
+    return (await tx.exec(well.limit(1))).first() is not None, (await tx.exec(doubted)).one()
 
 
 async def of_account(tx: AsyncSession, config: ProviderConfig, account_id: str) -> bool:

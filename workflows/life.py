@@ -203,10 +203,11 @@ class ConnectionLife:
         await calls.wake(result.siblings if result else [])
 
     async def _probe(self) -> None:
-        self.probes += 1
         jitter, state = workflow.random().random(), self.state
         order = ProbeOrder(self.life, state.generation, state.probe_failures, jitter, state.probe_waited)
         report = await calls.probe(order)
+        # One that plans the next is a check-up; runs of before had none, and go on as they began.
+        self.probes += report is not None and report.next_at is not None
         self._learn(learning.of_probe(order, report, workflow.now()))
 
     async def _revoke(self) -> None:

@@ -95,20 +95,28 @@ async def test_while_its_config_is_held_nobody_is_asked(stage: Any) -> None:
     asked = await stage.asked("myself")
     report = await ask(stage, life)
     assert (report.ending, report.code) == (Ending.WAITING, "server_error")
-    assert report.not_before > stage.clock.now + timedelta(minutes=29)
+    assert timedelta(minutes=5) <= report.not_before - stage.clock.now <= timedelta(minutes=10)
     assert await stage.asked("myself") == asked
 
 
 # --- the site -------------------------------------------------------------------------------------------------------
 
 
-async def reaches(stage: Any, *sites: str) -> None:
-    await stage.ask("PUT", "accounts/admin", sites=list(sites))
+ANOTHER = {"id": "another", "name": "Another", "url": "https://another.example", "scopes": ["read:jira-user"]}
+
+
+async def lists(stage: Any, *sites: Any) -> None:
+    """What the provider answers when it is asked for the sites."""
+    await stage.fault("accessible-resources", "status", status=200, body=list(sites), times=None)
+
+
+async def lists_rightly(stage: Any) -> None:
+    await stage.ask("DELETE", "faults")
 
 
 async def test_a_site_that_went_away_is_believed_at_the_second_look(stage: Any) -> None:
     life = await stage.connected()
-    await reaches(stage, "Acme Support")
+    await lists(stage, ANOTHER)
     first = await ask(stage, life)
     assert (first.ending, first.doubt, first.next_at) == (Ending.DONE, "site_lost", stage.clock.now + MINUTE)
     row = await stage.row(life)
@@ -125,9 +133,9 @@ async def test_a_site_that_went_away_is_believed_at_the_second_look(stage: Any) 
 @ON_ONE
 async def test_a_site_that_came_back_takes_the_doubt_away(stage: Any) -> None:
     life = await stage.connected()
-    await reaches(stage, "Acme Support")
+    await lists(stage, ANOTHER)
     stage.clock.now = (await ask(stage, life)).next_at
-    await reaches(stage, "Acme Support", "Acme Engineering")
+    await lists_rightly(stage)
     assert (await ask(stage, life)).doubt == ""
     row = await stage.row(life)
     assert (row.health, row.doubt) == ("ok", "")
@@ -137,7 +145,7 @@ async def test_a_site_that_came_back_takes_the_doubt_away(stage: Any) -> None:
 @ON_ONE
 async def test_a_report_in_between_does_not_shorten_the_second_look(stage: Any) -> None:
     life = await stage.connected()
-    await reaches(stage, "Acme Support")
+    await lists(stage, ANOTHER)
     due = (await ask(stage, life)).next_at
     stage.clock.advance(seconds=20)
     early = await ask(stage, life)
@@ -171,12 +179,63 @@ async def test_an_api_that_refuses_this_life_alone_leaves_a_doubt_and_serves_on(
 @ON_ONE
 async def test_a_refresh_does_not_hide_a_doubt(stage: Any) -> None:
     life = await stage.connected()
-    await reaches(stage, "Acme Support")
+    await lists(stage, ANOTHER)
     await ask(stage, life)
     await stage.refresh(life)
     row = await stage.row(life)
     assert (row.health, row.doubt) == ("degraded", "site_lost")
     assert "recovered" not in await stage.events(life)
+
+
+@ON_ONE
+async def test_a_list_without_any_site_is_believed_only_after_an_hour(stage: Any) -> None:
+    life = await stage.connected()
+    await lists(stage)
+    stage.clock.now = (await ask(stage, life)).next_at
+    assert (await ask(stage, life)).next_at == stage.clock.now + timedelta(minutes=15)
+    stage.clock.advance(minutes=29)
+    await stage.refresh(life)
+    stage.clock.advance(minutes=29)
+    assert (await ask(stage, life)).ending is Ending.DONE
+    stage.clock.advance(minutes=1)
+    assert (await ask(stage, life)).code == "site_lost"
+
+
+@ON_ONE
+async def test_what_befalls_all_tenants_at_once_ends_nobody(stage: Any) -> None:
+    lives = [await stage.connected(tenant_id=f"t{n}") for n in range(3)]
+    await lists(stage, ANOTHER)
+    for minutes in (0, 1, 15, 15):
+        stage.clock.advance(minutes=minutes)
+        for life in lives:
+            assert (await ask(stage, life)).ending is Ending.DONE
+    assert {(await stage.row(life)).status for life in lives} == {Status.ACTIVE}
+    await lists_rightly(stage)
+    for life in lives:
+        assert (await ask(stage, life)).doubt == ""
+
+
+@ON_ONE
+async def test_beside_one_that_is_well_those_that_are_not_end(stage: Any) -> None:
+    lives = [await stage.connected(tenant_id=f"t{n}") for n in range(4)]
+    *lost_, well = lives
+    await lists(stage, ANOTHER)
+    for life in lost_:
+        await ask(stage, life)
+    stage.clock.advance(minutes=1)
+    await stage.set_life(well, probed_at=stage.clock.now)
+    assert [(await ask(stage, life)).code for life in lost_] == ["site_lost"] * 3
+
+
+@ON_ONE
+async def test_an_api_that_is_down_speaks_for_no_lost_site(stage: Any) -> None:
+    life = await stage.connected()
+    await stage.fault("myself", "status", status=503, times=None)
+    await stage.fault("accessible-resources", "status", status=200, body=[], times=None)
+    for _ in range(3):
+        assert (await ask(stage, life, failures=5)).doubt == ""
+        stage.clock.advance(minutes=61)
+    assert (await stage.row(life)).status == Status.ACTIVE
 
 
 # --- its scopes -----------------------------------------------------------------------------------------------------
@@ -192,7 +251,7 @@ async def test_a_required_scope_that_is_gone_ends_the_life_at_the_second_look(st
     life = await stage.connected()
     await grant_only(stage, life, "read:jira-user", "offline_access")
     first = await ask(stage, life)
-    assert first.doubt == "scopes_lost"
+    assert (first.ending, first.doubt) == (Ending.TOKEN_REFUSED, "scopes_lost"), "a newer word is asked for"
     (changed,) = await told(stage, life, "scopes_changed")
     assert (changed["lost"], changed["gained"]) == (["read:jira-work"], [])
     stage.clock.now = first.next_at
@@ -224,6 +283,27 @@ async def test_a_refresh_that_brings_fewer_scopes_asks_for_a_check_up_at_once(st
         stage.clock.now,
         ["read:jira-user", "read:jira-work", "offline_access"],
     )
+
+
+@ON_ONE
+async def test_what_the_site_takes_away_the_next_refresh_does_not_give_back(stage: Any) -> None:
+    life = await stage.connected()
+    await stage.set_life(life, requested_scopes=["read:jira-user", "offline_access"])
+    site = {"id": life.site_id, "name": "x", "url": "https://x", "scopes": ["read:jira-user"]}
+    await stage.fault("accessible-resources", "status", status=200, body=[site], times=None)
+    for _ in range(3):
+        await ask(stage, life)
+        stage.clock.advance(minutes=55)
+        await stage.refresh(life)
+    assert [event["lost"] for event in await told(stage, life, "scopes_changed")] == [["read:jira-work"]]
+
+
+@ON_ONE
+async def test_a_scope_that_the_site_never_listed_is_not_missed_there(stage: Any) -> None:
+    life = await stage.connected()
+    assert "offline_access" not in life.site_scopes
+    assert "offline_access" in life.requested_scopes
+    assert (await ask(stage, life)).doubt == ""
 
 
 # --- its end --------------------------------------------------------------------------------------------------------
@@ -320,10 +400,10 @@ async def test_a_token_that_cannot_be_renewed_needs_two_refusals_to_end_a_life(s
     await stage.fault("myself", "status", status=401, times=9)
 
     first = await ask(stage, life)
-    assert (first.ending, first.not_before) == (Ending.STUMBLED, stage.clock.now + timedelta(minutes=1))
+    assert (first.ending, first.doubt, first.next_at) == (Ending.DONE, "token_refused", stage.clock.now + MINUTE)
     assert (await stage.row(life)).status == Status.ACTIVE
 
-    stage.clock.now = first.not_before
+    stage.clock.now = first.next_at
     assert (await ask(stage, life)).ending is Ending.REFUSED
     row = await stage.row(life)
     assert (row.status, row.reason, row.revoked_at) == (Status.NEEDS_REAUTH, "token_refused", None)
@@ -344,13 +424,13 @@ async def test_a_token_that_is_accepted_again_is_served_again(stage: Any) -> Non
     life = await stage.life()
     await stage.advance(life, await stage.come_back(life, scopes=["read:jira-user"]))
     await stage.fault("myself", "status", status=401)
-    stage.clock.now = (await ask(stage, life)).not_before
+    stage.clock.now = (await ask(stage, life)).next_at
     assert (await ask(stage, life)).ending is Ending.DONE
     assert (await stage.credential(life)).refused_at is None
 
     stage.clock.advance(minutes=9)
     await stage.fault("myself", "status", status=401)
-    assert (await ask(stage, life)).ending is Ending.STUMBLED
+    assert (await ask(stage, life)).doubt == "token_refused"
     assert (await stage.row(life)).status == Status.ACTIVE
 
 

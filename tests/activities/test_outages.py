@@ -97,11 +97,11 @@ async def released(stage: Any) -> Released:
 async def test_a_wrong_client_secret_is_one_event_and_one_call_a_minute_however_many_connections(
     stage: Any, told: Told
 ) -> None:
-    lives = await connected(stage, 30)
+    lives = await connected(stage, 12)
     await stage.ask("POST", "apps/authpipe-dev/rotate-secret", client_secret="another")
     before = await stage.asked(TOKEN)
     for minute in range(1, 3):
-        assert await endings(stage, lives) <= Counter({Ending.HELD: 30, Ending.RELOAD: 30})
+        assert await endings(stage, lives) <= Counter({Ending.HELD: 12, Ending.RELOAD: 12})
         assert await calls(stage, before) == minute
         stage.clock.advance(seconds=MISCONFIGURED_PAUSE.total_seconds())
     assert await events_of_configs(stage) == [("provider_config.misconfigured", "client_refused")]
@@ -110,11 +110,11 @@ async def test_a_wrong_client_secret_is_one_event_and_one_call_a_minute_however_
     assert {config.config_id for config in told.tripped} == {stage.configs["plain"].id}
 
     await stage.ask("POST", "apps/authpipe-dev/rotate-secret", client_secret=RIGHT)
-    assert await endings(stage, lives) == {Ending.CREDENTIALED: 30}
+    assert await endings(stage, lives) == {Ending.CREDENTIALED: 12}
     assert (await events_of_configs(stage))[1:] == [("provider_config.recovered", "client_refused")]
 
 
-async def test_twenty_that_are_refused_at_once_make_one_event(stage: Any, told: Told) -> None:
+async def test_several_that_are_refused_at_once_make_one_event(stage: Any, told: Told) -> None:
     lives = await connected(stage, 8)
     await stage.ask("POST", "apps/authpipe-dev/rotate-secret", client_secret="another")
     results = await asyncio.gather(*(stage.refresh(life) for life in lives))

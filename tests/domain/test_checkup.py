@@ -1,16 +1,19 @@
 """What the answers of a check-up mean, and when the next one is."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from domain.checkup import (
-    SCOPES_LOST,
+    LONG_DOUBT,
+    OF_ALL,
     SECOND_LOOK,
-    SITE_LOST,
+    UNSURE_AGAIN,
+    Evidence,
+    look_again_at,
     lost,
     next_checkup,
-    second_look_at,
     still_granted,
     unclear,
 )
@@ -37,19 +40,20 @@ def test_silence_is_about_nobody() -> None:
     assert unclear(None) is False
 
 
-def test_a_scope_is_granted_where_the_token_and_its_site_say_so() -> None:
-    assert still_granted(["read", "write", "offline"], ["read"], site_tells=True, unlisted=["offline"]) == (
-        "read",
-        "offline",
-    )
+def test_a_scope_that_its_site_listed_once_and_lists_no_more_is_gone() -> None:
+    assert still_granted(["read", "write", "offline"], ["read", "write"], ["read"]) == ("read", "offline")
+
+
+def test_a_scope_that_its_site_never_listed_is_none_of_its_business() -> None:
+    assert still_granted(["read", "offline"], ["read"], ["read"]) == ("read", "offline")
 
 
 def test_a_site_that_names_no_scopes_takes_none_away() -> None:
-    assert still_granted(["read", "write"], [], site_tells=False, unlisted=[]) == ("read", "write")
+    assert still_granted(["read", "write"], ["read", "write"], []) == ("read", "write")
 
 
 def test_where_nobody_tells_of_scopes_nothing_is_concluded() -> None:
-    assert still_granted(None, ["read"], site_tells=True, unlisted=[]) is None
+    assert still_granted(None, ["read"], ["read"]) is None
     assert lost(["read"], None) == []
     assert lost(None, ["read"]) == []
 
@@ -58,16 +62,32 @@ def test_what_is_granted_no_more_is_lost() -> None:
     assert lost(["read", "write"], ["write", "more"]) == ["read"]
 
 
-def test_a_doubt_is_believed_at_the_second_look_a_minute_later() -> None:
-    assert second_look_at("", SITE_LOST, None, NOW) == NOW + SECOND_LOOK
-    assert second_look_at(SITE_LOST, SITE_LOST, NOW, NOW + SECOND_LOOK) is None
+SINCE = NOW - timedelta(minutes=2)
+EXPLICIT = Evidence(explicit=True, vouched=False, tenants=1)
+SILENT = Evidence(explicit=False, vouched=False, tenants=1)
+
+
+def test_a_doubt_that_just_arose_is_looked_at_again_a_minute_later() -> None:
+    assert look_again_at(None, NOW, EXPLICIT) == NOW + SECOND_LOOK
 
 
 def test_a_second_look_that_comes_early_is_none() -> None:
-    early = NOW + timedelta(seconds=20)
-    assert second_look_at(SITE_LOST, SITE_LOST, NOW, early) == NOW + SECOND_LOOK
+    since = NOW - timedelta(seconds=20)
+    assert look_again_at(since, NOW, EXPLICIT) == since + SECOND_LOOK
 
 
-def test_another_doubt_begins_anew() -> None:
-    later = NOW + timedelta(hours=1)
-    assert second_look_at(SCOPES_LOST, SITE_LOST, NOW, later) == later + SECOND_LOOK
+def test_what_was_said_twice_is_believed() -> None:
+    assert look_again_at(SINCE, NOW, EXPLICIT) is None
+
+
+def test_what_is_merely_missing_is_believed_after_an_hour_or_when_another_was_found_well() -> None:
+    assert look_again_at(SINCE, NOW, SILENT) == NOW + UNSURE_AGAIN
+    assert look_again_at(SINCE, NOW, replace(SILENT, vouched=True)) is None
+    assert look_again_at(NOW - LONG_DOUBT, NOW, SILENT) is None
+
+
+@pytest.mark.parametrize("since", [SINCE, NOW - timedelta(days=3)])
+def test_what_befalls_several_tenants_at_once_is_the_providers_trouble(since: datetime) -> None:
+    many = replace(EXPLICIT, tenants=OF_ALL)
+    assert look_again_at(since, NOW, many) == NOW + UNSURE_AGAIN
+    assert look_again_at(since, NOW, replace(many, vouched=True)) is None

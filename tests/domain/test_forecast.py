@@ -87,7 +87,7 @@ def test_a_token_of_an_hour_is_not_announced_a_fortnight_ahead() -> None:
 
 def test_an_end_that_moved_out_of_sight_is_announced_anew() -> None:
     assert forgotten(END, 3, END.at - timedelta(days=2)) == 3
-    assert forgotten(END, 3, END.at - timedelta(days=15)) == 0
+    assert forgotten(END, 3, END.at - timedelta(days=4)) == 0
     assert forgotten(None, 3, END.at) == 0
 
 

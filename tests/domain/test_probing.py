@@ -119,12 +119,12 @@ def test_who_waited_for_its_turn_is_not_counted_as_failing() -> None:
 
 def test_a_held_life_is_not_checked_up_before_the_hold_ends() -> None:
     until = NOW + timedelta(minutes=30)
-    held = replace(ASKED, refresh_at=NOW + timedelta(days=1), held_until=until)
+    held = replace(ASKED, refresh_at=NOW + timedelta(days=1), held_until=until, knows_holds=True)
     assert next_wakeup(held, NOW).at == until
 
 
 def test_the_end_of_a_hold_that_the_row_tells_ends_the_wait_for_it() -> None:
     held = apply(ASKED, Held(NOW + timedelta(minutes=30), "client_refused"), NOW)
     assert next_wakeup(replace(held, probe_at=None), NOW).at == NOW + timedelta(minutes=30)
-    released = apply(held, Loaded(Status.ACTIVE, credential=REF), NOW)
+    released = apply(held, Loaded(Status.ACTIVE, credential=REF, knows_holds=True), NOW)
     assert (next_wakeup(released, NOW).step, next_wakeup(released, NOW).at) == (Step.REFRESH, NOW)

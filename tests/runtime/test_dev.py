@@ -162,6 +162,7 @@ def start(settings: Settings, tmp_path: Path) -> Iterator[Callable[[], subproces
         one.wait(20)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel ends orphans on Linux only")
 async def test_after_being_killed_outright_the_next_one_runs_and_ends_leaving_nothing(
     start: Callable[[], subprocess.Popen[bytes]], settings: Settings, eventually: Eventually

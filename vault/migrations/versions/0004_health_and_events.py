@@ -35,6 +35,7 @@ def upgrade() -> None:
         batch_op.add_column(_text('doubt'))
         batch_op.add_column(_moment('consented_at'))
         batch_op.add_column(_count('noticed_days'))
+        batch_op.add_column(sa.Column('site_scopes', sa.JSON(), nullable=True))
     # When the last consent was given was not kept; the first one is never too late a guess.
     op.execute('UPDATE life SET consented_at = connected_at')
     with op.batch_alter_table('event', schema=None) as batch_op:
@@ -84,7 +85,7 @@ def downgrade() -> None:
     dropped = {
         'outbox': ('first_attempt_at', 'last_error'),
         'event': ('provider_config_id',),
-        'life': ('probed_at', 'doubt', 'consented_at', 'noticed_days'),
+        'life': ('probed_at', 'doubt', 'consented_at', 'noticed_days', 'site_scopes'),
         'client_secret': ('expires_at',),
         'provider_config': ('probe_interval_seconds', 'hold_kind', 'hold_tries', 'stumbled', 'secret_noticed_days'),
     }
