@@ -20,7 +20,7 @@ from api.opening import provider_of
 from api.problems import FORESEEN, documented
 from domain.errors import Problem
 from domain.oauth.document import DocumentError
-from providers.inbound import NotOfNow, Received, Said, message_id, read, signers
+from providers.inbound import NotOfNow, Received, Said, may_be_signed, message_id, read, signers
 from providers.model import Webhook
 from vault import inbound
 from vault.crypto import SealBroken
@@ -94,7 +94,8 @@ async def _signers(
     deps: ApiDeps, webhook: Webhook, provider_id: str, config_id: str | None, received: Received
 ) -> Sequence[ProviderConfig]:
     """The configs whose key signed it: mostly one, several if they share an app. Raises `signature_refused`."""
-    if webhook.header.lower() not in received.headers or not (config_id is None or is_row_id(config_id)):
+    # Before any key is opened: whoever sends nothing like a signature costs one look at the headers.
+    if not may_be_signed(webhook, received) or not (config_id is None or is_row_id(config_id)):
         raise Problem("signature_refused")
     configs = await inbound.candidates(deps.db, provider_id, config_id)
     good = signers(webhook, received, await _keys(deps, configs))

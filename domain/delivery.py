@@ -21,6 +21,8 @@ PAUSE_AFTER = 5
 FIRST_PAUSE = timedelta(seconds=5)
 LONGEST_PAUSE = timedelta(minutes=5)
 JITTER_SHARE = 0.25
+MOMENTARY = ("status_408", "status_429")
+"""The two 4xx, as errors of an event, that say nothing against it: the receiver was slow, or had too much to do."""
 
 
 class Verdict(StrEnum):

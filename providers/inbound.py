@@ -41,6 +41,12 @@ class NotOfNow(Exception):
     """The message is older or newer than its provider's tolerance, or does not say when it was sent."""
 
 
+def may_be_signed(webhook: Webhook, received: Received) -> bool:
+    """Whether it has all headers of a signed message, and a signature of the right form; no key is needed to see it."""
+    rules = _rules(webhook)
+    return next(_signatures(rules, received), None) is not None and _named(rules, received) is not None
+
+
 def signers(webhook: Webhook, received: Received, keys: Mapping[str, str]) -> list[str]:
     """The names in `keys` whose key signed the message. Every key is tried, and none for longer than another."""
     rules = _rules(webhook)
@@ -88,13 +94,18 @@ def _header(received: Received, name: str) -> str:
 
 def _signed(rules: Webhook, received: Received) -> bytes | None:
     """The text that is signed; None if a header that belongs to it is missing."""
-    parts = {"{body}": received.body}
-    for part, place in (("{timestamp}", rules.timestamp), ("{id}", rules.message_id)):
-        if part in rules.signed:
-            parts[part] = _header(received, place).encode()
-            if not parts[part]:
-                return None
+    named = _named(rules, received)
+    if named is None:
+        return None
+    parts = {"{body}": received.body, **named}
     return b"".join(parts.get(piece, piece.encode()) for piece in _PARTS.split(rules.signed))
+
+
+def _named(rules: Webhook, received: Received) -> Mapping[str, bytes] | None:
+    """The headers that are signed with the body, by their places in the text; None if one is missing."""
+    places = (("{timestamp}", rules.timestamp), ("{id}", rules.message_id))
+    named = {part: _header(received, place).encode() for part, place in places if part in rules.signed}
+    return named if all(named.values()) else None
 
 
 def _signatures(rules: Webhook, received: Received) -> Iterator[bytes]:

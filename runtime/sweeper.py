@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from typing import TypeVar
 
 import structlog
 from temporalio.client import Client
@@ -27,6 +28,7 @@ EVERY = timedelta(seconds=20)
 AT_ONCE = 200
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
 Found = tuple[Life, Callable[[], Awaitable[None]]]
 Look = Callable[[Place | None], Awaitable[Page[Found]]]
 
@@ -73,22 +75,49 @@ class Sweeper:
     async def sweep(self) -> int:
         """Wake what is overdue, and signal every callback and deletion that went unheard for ten seconds.
 
-        Signals are idempotent. Client secrets whose grace period is over go with it, and
-        those that end soon are told of. Answers how many were signalled.
+        Signals are idempotent. Client secrets whose grace period is over go with it, and those that end soon are told
+        of. A part that fails keeps no other from its turn. Answers how many were signalled. Raises the Problem of an
+        engine that is away: the looks behind it would find it away too.
         """
         now = self._clock()
-        async with self._db.transaction() as tx:
-            await destroy_retired(tx, now)
-            await endpoints.destroy_retired(tx, now)
-            await notice_secrets(tx, now)
-            await inbound.forget(tx, now)
-            await reconciling.schedule_checkups(tx, now, DEFAULT_INTERVAL, AT_ONCE)
-        await self._start_breakers()
-        await self._hint_deliveries(now)
-        counts = {name: await self._next(name, look) for name, look in self._looks(now).items()}
+        await self._part("upkeep", partial(self._keep_up, now))
+        await self._part("secrets", partial(self._notice_secrets, now))
+        await self._part("breakers", self._start_breakers)
+        try:
+            counts = await self._look_around(now)
+        finally:
+            await self._part("deliveries", partial(self._hint_deliveries, now))
         if any(counts.values()):
             log.info("signalled again", **counts)
         return sum(counts.values())
+
+    async def _look_around(self, now: datetime) -> dict[str, int]:
+        looks = self._looks(now).items()
+        told = {name: await self._part(name, partial(self._next, name, look), Problem) for name, look in looks}
+        return {name: count or 0 for name, count in told.items()}
+
+    async def _part(self, name: str, work: Callable[[], Awaitable[T]], *raised: type[Exception]) -> T | None:
+        """One part of the sweep; None if it failed with anything but what is to be `raised`."""
+        try:
+            return await work()
+        except raised:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is: it must not keep the other parts from their turn
+            kind = type(error).__name__
+            log.warning("a part of the sweep is tried again later", part=name, error=kind, where=where(error))
+            return None
+
+    async def _keep_up(self, now: datetime) -> None:
+        async with self._db.transaction() as tx:
+            await destroy_retired(tx, now)
+            await endpoints.destroy_retired(tx, now)
+            await inbound.forget(tx, now)
+            await reconciling.schedule_checkups(tx, now, DEFAULT_INTERVAL, AT_ONCE)
+
+    async def _notice_secrets(self, now: datetime) -> None:
+        """In a transaction of its own: it locks configs, and nobody may lock a config before a life."""
+        async with self._db.transaction() as tx:
+            await notice_secrets(tx, now)
 
     async def _start_breakers(self) -> None:
         """One for each held config; where it runs already, nothing happens."""

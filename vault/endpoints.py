@@ -78,8 +78,12 @@ async def signing_secrets(sealer: Sealer, endpoint: WebhookEndpoint, now: dateti
 
 
 async def got_through(tx: AsyncSession, seen: WebhookEndpoint, now: datetime) -> None:
-    """The receiver took an event. If it was paused, all that waits goes now. Usually there is nothing to write."""
-    if not seen.failures:
+    """The receiver took an event; usually there is nothing to write.
+
+    If it was paused, all that waits goes now. After fewer failures it goes within minutes, and not before each event's
+    own time if the receiver refused it: that speaks against the event.
+    """
+    if not (seen.failures or seen.last_error):
         # A failure that was noted meanwhile stays: it may be younger.
         return
     endpoint = await _unchanged(tx, seen)
@@ -87,6 +91,8 @@ async def got_through(tx: AsyncSession, seen: WebhookEndpoint, now: datetime) ->
         return
     if endpoint.failures >= PAUSE_AFTER:
         await outbox.release(tx, seen.workspace_id, now)
+    else:
+        await outbox.hasten(tx, seen.workspace_id, now)
     endpoint.failures, endpoint.paused_until, endpoint.last_error = 0, None, ""
 
 

@@ -371,6 +371,38 @@ async def test_one_event_that_is_always_refused_holds_up_its_own_connection_alon
     assert (await builder.queue())[0].delivered_at == builder.clock()
 
 
+async def test_after_an_outage_of_one_connections_events_they_follow_soon_after_anothers(
+    builder: Builder, receiver: Receiver
+) -> None:
+    """So few that the endpoint is never paused; by then each waits for hours."""
+    lives = [await builder.life(user) for user in ("ann", "ben")]
+    await receiver.down()
+    for life in lives:
+        await builder.happen(life, "degraded")
+    await builder.go_on(builder.clock() + timedelta(hours=20))
+    assert (await builder.endpoint()).failures == len(lives)
+    await receiver.up()
+    await builder.happen(await builder.life("cem"), "created")
+    await builder.go_on(builder.clock() + timedelta(minutes=5))
+    assert sorted(call.told["data"]["user_id"] for call in receiver.calls) == ["ann", "ben", "cem"]
+
+
+@pytest.mark.parametrize(("code", "most"), [(422, 5), (500, 17)])
+async def test_an_event_that_is_refused_each_time_is_not_sent_again_after_every_success(
+    builder: Builder, receiver: Receiver, code: int, most: int
+) -> None:
+    poisoned, healthy = await builder.life("poison"), await builder.life("ann")
+    receiver.answer = lambda call: status(code) if call.told["data"]["user_id"] == "poison" else OK
+    await builder.happen(poisoned, "created")
+    start = builder.clock()
+    for minute in range(1, 61):
+        await builder.happen(healthy, "degraded")
+        await builder.go_on(start + timedelta(minutes=minute))
+    users = [call.told["data"]["user_id"] for call in receiver.calls]
+    assert users.count("ann") == 60
+    assert 3 <= users.count("poison") <= most
+
+
 async def test_a_receiver_that_is_gone_is_asked_once_and_loses_nothing(builder: Builder, receiver: Receiver) -> None:
     receiver.answer = lambda _: status(410)
     life = await builder.life()

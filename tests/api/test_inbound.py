@@ -215,6 +215,33 @@ async def test_a_message_that_its_key_did_not_sign_is_refused(
     assert (await probe_at(db, life), await remembered(db)) == (None, 0)
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"webhook-signature": ""},
+        {"webhook-signature": "v1,AAAA"},
+        {"webhook-signature": "v1," + "x" * 30_000},
+        {"webhook-signature": "v2," + "A" * 43 + "="},
+        {"webhook-id": ""},
+        {"webhook-timestamp": ""},
+    ],
+)
+async def test_for_what_has_not_the_form_of_a_signed_message_no_key_is_opened(
+    send: Send, config: ProviderConfig, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
+) -> None:
+    opened: list[str] = []
+
+    async def spy(_sealer: Any, config: ProviderConfig) -> str:
+        opened.append(config.id)
+        return SECRET
+
+    monkeypatch.setattr(inbound, "signing_key", spy)
+    refused(await send(headers=headers), "signature_refused")
+    assert opened == []
+    assert (await send()).status_code == 200
+    assert opened == [config.id]
+
+
 async def test_without_any_header_it_is_refused(provider: httpx.AsyncClient, life: Life) -> None:
     refused(await provider.post("/webhooks/plain", json=REVOKED), "signature_refused")
 

@@ -14,7 +14,7 @@ from standardwebhooks.webhooks import Webhook as Signer
 
 from domain.oauth.document import DocumentError
 from providers import inbound
-from providers.inbound import NotOfNow, Received, Said, message_id, read, signers
+from providers.inbound import NotOfNow, Received, Said, may_be_signed, message_id, read, signers
 from providers.loading import load_provider
 from providers.model import SignatureScheme, Webhook
 
@@ -89,6 +89,33 @@ def test_what_linear_says_of_other_things_means_nothing_here(linear: Webhook) ->
 )
 def test_no_other_signature_is_good(linear: Webhook, signature: str) -> None:
     assert signers(linear, from_linear(of_linear(), signature), {"cfg_1": KEY}) == []
+
+
+@pytest.mark.parametrize(
+    ("signature", "formed"),
+    [
+        ("", False),
+        ("x", False),
+        ("00", False),
+        ("0" * 62, False),
+        ("0" * 66, False),
+        ("é" * 64, False),
+        ("0" * 64, True),
+    ],
+)
+def test_without_a_key_it_shows_whether_a_message_can_be_signed_at_all(
+    linear: Webhook, signature: str, formed: bool
+) -> None:
+    assert may_be_signed(linear, from_linear(of_linear(), signature)) is formed
+
+
+def test_a_message_without_a_header_that_is_signed_cannot_be(linear: Webhook) -> None:
+    standard = replace(linear, scheme=SignatureScheme.STANDARD, header="webhook-signature", prefix="")
+    good = {"webhook-id": "m", "webhook-timestamp": "1", "webhook-signature": "v1," + "A" * 43 + "="}
+    assert may_be_signed(standard, Received(good, b""))
+    for name in good:
+        assert not may_be_signed(standard, Received(good | {name: ""}, b""))
+        assert not may_be_signed(standard, Received({other: good[other] for other in good if other != name}, b""))
 
 
 def test_without_a_signature_nobody_signed(linear: Webhook) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from sqlmodel import select
+from structlog.testing import capture_logs
 
 from activities.messages import ConfigIds
 from domain.errors import Problem
@@ -12,11 +13,11 @@ from domain.life import Kind, Status
 from runtime import sweeper
 from runtime.pace import Pace
 from runtime.sweeper import Sweeper
-from vault import configs, holds, inbound
+from vault import configs, endpoints, holds, inbound
 from vault.configs import NewConfig
 from vault.crypto import Sealer
 from vault.database import Database
-from vault.tables import ClientSecret, InboundMessage, Life
+from vault.tables import ClientSecret, Event, InboundMessage, Life, Outbox
 
 
 @pytest.fixture
@@ -123,6 +124,80 @@ async def test_with_the_engine_away_the_sweep_ends_and_begins_there_again(db: Da
         with pytest.raises(Problem, match="temporal_unavailable"):
             await sweep()
     assert engine.ids == []
+
+
+async def fails(*_: Any, **__: Any) -> None:
+    raise RuntimeError("canary")
+
+
+PARTS = {
+    "upkeep": "runtime.sweeper.destroy_retired",
+    "secrets": "runtime.sweeper.notice_secrets",
+    "breakers": "vault.holds.held",
+    "callbacks": "vault.unheard.unacknowledged",
+    "overdue": "vault.reconciling.overdue",
+    "deliveries": "vault.outbox.overdue_workspaces",
+}
+
+
+@pytest.mark.parametrize("broken", PARTS)
+async def test_a_part_that_fails_keeps_no_other_from_its_turn_and_is_told_of(
+    db: Database, sealer: Sealer, clock: Any, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    (life_id,), engine, heard = await overdue(db, clock, 1), Woken(), []  # type: ignore[var-annotated]
+    await one_waits(db, sealer, clock)
+    db.on_events = heard.append
+    async with db.transaction() as tx:
+        tx.add(InboundMessage(provider_config_id="cfg_1", message_id="m", received_at=clock()))
+    clock.advance(seconds=inbound.REMEMBERED.total_seconds() + 1)
+    monkeypatch.setattr(PARTS[broken], fails)
+    with capture_logs() as logs:
+        assert await sweeping(db, engine, clock).sweep() == (broken != "overdue")
+    assert engine.ids == ([] if broken == "overdue" else [life_id])
+    assert heard == ([] if broken == "deliveries" else ["default"])
+    async with db.reading() as tx:
+        assert len((await tx.exec(select(InboundMessage))).all()) == (broken == "upkeep")
+    (told,) = [entry for entry in logs if entry["log_level"] == "warning"]
+    assert (told["part"], told["error"]) == (broken, "RuntimeError")
+    assert "canary" not in str(logs)
+
+
+async def test_with_the_engine_away_deliveries_are_hinted_at_all_the_same(
+    db: Database, sealer: Sealer, clock: Any
+) -> None:
+    ids, heard = await overdue(db, clock, 1), []  # type: ignore[var-annotated]
+    await one_waits(db, sealer, clock)
+    db.on_events = heard.append
+    clock.advance(minutes=1)
+    with pytest.raises(Problem, match="temporal_unavailable"):
+        await sweeping(db, Woken(refused=ids[0], away=True), clock).sweep()
+    assert heard == ["default"]
+
+
+async def test_configs_are_locked_in_a_transaction_that_touches_no_life(
+    db: Database, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others lock a life and then its config: both in one transaction, the other way round, would be a deadlock."""
+    seen: dict[str, Any] = {}
+
+    def noting(name: str) -> Any:
+        async def note(tx: Any, *_: Any) -> None:
+            seen[name] = tx
+
+        return note
+
+    monkeypatch.setattr(sweeper, "notice_secrets", noting("configs"))
+    monkeypatch.setattr("vault.reconciling.schedule_checkups", noting("lives"))
+    await sweeping(db, Woken(), clock).sweep()
+    assert seen["configs"] is not seen["lives"]
+
+
+async def one_waits(db: Database, sealer: Sealer, clock: Any) -> None:
+    """An event that is to be delivered."""
+    await endpoints.set_url(db, sealer, "default", "https://builder.example.com/", clock())
+    async with db.transaction() as tx:
+        tx.add(Event(id="evt_1", workspace_id="default", life_id="conn_1", type="connection.x", created_at=clock()))
+        tx.add(Outbox(event_id="evt_1", workspace_id="default", life_id="conn_1", created_at=clock()))
 
 
 async def test_every_held_config_gets_its_breaker_before_anything_else(

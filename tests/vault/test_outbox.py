@@ -5,9 +5,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from sqlmodel import col, select
 
-from domain.delivery import PAUSE_AFTER
+from domain.delivery import LONGEST_PAUSE, PAUSE_AFTER
 from domain.life import Kind
 from vault import configs, endpoints, outbox
 from vault.configs import NewConfig
@@ -257,6 +258,38 @@ async def test_a_sweep_finds_the_workspaces_whose_heads_are_overdue(
     assert await overdue() == []
 
 
+# 20,000 that were delivered, and statistics taken; then 3,000 that wait, two for each of 1,500 subjects.
+LITTLE_WAITS = """
+INSERT INTO event (id, workspace_id, life_id, provider_config_id, type, created_at)
+SELECT 'old_' || n, 'default', 'life_' || n % 500, '', 'connection.old', now() FROM generate_series(1, 20000) AS n;
+INSERT INTO outbox (event_id, workspace_id, life_id, created_at, attempts, last_error, delivered_at)
+SELECT id, workspace_id, life_id, created_at, 1, '', created_at FROM event;
+ANALYZE event, outbox"""
+A_BURST = """
+INSERT INTO event (id, workspace_id, life_id, provider_config_id, type, created_at)
+SELECT 'new_' || n, 'default', 'life_' || n % 1500, '', 'connection.new', '2026-03-01T12:00:00Z'
+FROM generate_series(1, 3000) AS n;
+INSERT INTO outbox (event_id, workspace_id, life_id, created_at, attempts, last_error)
+SELECT id, workspace_id, life_id, created_at, 0, '' FROM event WHERE id LIKE 'new_%'"""
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_a_burst_is_read_in_time_where_the_planner_believes_that_nothing_waits(
+    db: Database, endpoint: Any, clock: Any
+) -> None:
+    """The statistics are of a queue in which nothing waits, as they are when an outage begins."""
+    for statements in (LITTLE_WAITS, A_BURST):
+        async with db.transaction() as tx:
+            for statement in statements.split(";"):
+                await tx.exec(text(statement))  # type: ignore[call-overload]
+    async with db.transaction() as tx:
+        await tx.exec(text("SET LOCAL statement_timeout = '1s'"))  # type: ignore[call-overload]
+        assert await outbox.next_due(tx, "default") == clock()
+        assert await outbox.overdue_workspaces(tx, clock(), clock()) == ["default"]
+        claimed = await outbox.claim(tx, "default", clock(), 100)
+    assert [each.event.id for each in claimed] == [f"new_{n}" for n in range(1, 101)]
+
+
 # --- the endpoint -----------------------------------------------------------------------------------------------------
 
 
@@ -267,6 +300,13 @@ async def fail_as_new(db: Database, clock: Any, times: int) -> None:
             seen = await endpoints.find(tx, "default")
             assert seen is not None
             await endpoints.failed(tx, seen, 1, "status_500", clock(), 0)
+
+
+async def get_through(db: Database, clock: Any) -> None:
+    """Some other event was taken."""
+    seen = await current(db)
+    async with db.transaction() as tx:
+        await endpoints.got_through(tx, seen, clock())
 
 
 async def test_an_endpoint_is_left_in_peace_after_five_events_failed(db: Database, endpoint: Any, clock: Any) -> None:
@@ -291,6 +331,60 @@ async def test_once_it_is_back_nothing_waits_any_longer(db: Database, new_life: 
     found = await current(db)
     assert (found.failures, found.paused_until, found.last_error) == (0, None, "")
     assert [each.user_id for each in await claim(db, clock)] == ["ann", "ben"], "what is under way is left alone"
+
+
+async def test_after_fewer_failures_what_failed_for_a_moments_reason_waits_minutes_not_hours(
+    db: Database, new_life: Any, endpoint: Any, clock: Any
+) -> None:
+    errors = ["unreachable", "no_answer_in_time", "status_503", "status_408", "status_429", "status_422", "status_404"]
+    for error in errors:
+        await happen(db, clock, await new_life(user_id=error), "created", "activated")
+    for claimed in await claim(db, clock):
+        await fail(db, clock, claimed, timedelta(hours=10), claimed.user_id)
+    await fail_as_new(db, clock, PAUSE_AFTER - 1)
+    await get_through(db, clock)
+    assert await claim(db, clock) == [], "an event that fails each time must not go again after every success"
+    clock.advance(seconds=LONGEST_PAUSE.total_seconds())
+    assert {each.user_id for each in await claim(db, clock)} == set(errors[:5])
+    clock.advance(hours=10)
+    assert {each.user_id for each in await claim(db, clock)} == set(errors)
+
+
+async def test_what_waits_is_hastened_once_for_each_failure_and_only_by_a_success_after_it(
+    db: Database, life: Life, endpoint: Any, clock: Any
+) -> None:
+    async def next_at() -> Any:
+        return (await rows(db))["created"].next_attempt_at
+
+    await happen(db, clock, life, "created")
+    (head,) = await claim(db, clock)
+    await fail(db, clock, head, timedelta(hours=10))
+    await get_through(db, clock)
+    assert await next_at() == clock() + timedelta(hours=10), "nothing is known of a failure"
+    async with db.transaction() as tx:
+        await endpoints.failed(tx, await current(db), 7, "status_500", clock(), 0)
+    assert (await current(db)).failures == 0
+    await get_through(db, clock)
+    soon = clock() + LONGEST_PAUSE
+    assert (await next_at(), (await current(db)).last_error) == (soon, "")
+    clock.advance(minutes=1)
+    await get_through(db, clock)
+    assert await next_at() == soon, "a receiver that takes all others must not put it off for ever"
+
+
+async def test_what_is_under_way_or_due_soon_keeps_its_time(
+    db: Database, new_life: Any, endpoint: Any, clock: Any
+) -> None:
+    for user in ("ann", "ben"):
+        await happen(db, clock, await new_life(user_id=user), "created")
+    ann, _under_way = await claim(db, clock)
+    await fail(db, clock, ann, timedelta(minutes=2))
+    await fail_as_new(db, clock, 1)
+    await get_through(db, clock)
+    async with db.reading() as tx:
+        assert await outbox.next_due(tx, "default") == clock() + LEASE
+    clock.advance(minutes=2)
+    assert [each.user_id for each in await claim(db, clock)] == ["ben", "ann"]
 
 
 async def test_to_see_whether_it_is_back_an_event_may_go_before_its_time(
