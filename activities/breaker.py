@@ -12,6 +12,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from activities.deps import Deps
 from activities.messages import ConfigIds
 from domain.errors import Problem
+from domain.holds import kind_of
 from vault import holds
 from vault.tables import Life, ProviderConfig
 
@@ -66,7 +67,8 @@ class BreakerActivities:
         config = await holds.state_of(self._deps.db, order.config.config_id)
         if config is None:
             return Look(gone=True)
-        return await look_at(self._deps, config, order.turn) if config.hold_kind else Look()
+        held = kind_of(config.hold_kind, config.held_until)
+        return await look_at(self._deps, config, order.turn) if held else Look()
 
     @activity.defn
     async def release(self, config: ConfigIds) -> Released:
@@ -78,7 +80,7 @@ async def look_at(deps: Deps, config: ProviderConfig, turn: int) -> Look:
     """The state of a held config; once its pause is over, with a scout sent."""
     now = deps.clock()
     waiting = await holds.count_due(deps.db, config.id, now)
-    seen = Look(config.hold_kind, config.held_reason, config.held_until, waiting)
+    seen = Look(kind_of(config.hold_kind, config.held_until).value, config.held_reason, config.held_until, waiting)
     if config.held_until and config.held_until > now:
         return seen
     life = await holds.scout(deps.db, config.id, now, turn)

@@ -7,10 +7,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from activities.client import NO_TIME
 from domain.holds import HoldKind
 from domain.ledger import WINDOW_MARGIN
-from domain.oauth.failures import Failure, FailureKind
+from domain.oauth.failures import Failure, FailureCode, FailureKind
 from providers.model import Provider
 from vault import holds, ledger
-from vault.tables import Life, ProviderConfig
+from vault.tables import Life, ProviderConfig, TokenAttempt
 
 TOKEN_UNCHANGED = "token_unchanged"
 
@@ -29,6 +29,18 @@ async def waits_until(
     since = await ledger.in_doubt_since(tx, life.id)
     window = timedelta(seconds=provider.replay_window)
     return None if since is not None and now < since + window - WINDOW_MARGIN else waits
+
+
+async def settle_attempt(tx: AsyncSession, attempt: TokenAttempt, failure: Failure, now: datetime) -> None:
+    """What the ledger keeps of an attempt that brought no credential and cost none."""
+    if failure.code == TOKEN_UNCHANGED:
+        # An answer after all: whatever was sent before it, this refresh token is still in force.
+        await ledger.resolve_all(tx, attempt.life_id, attempt.fingerprint, ledger.NOT_HANDLED, now)
+    elif failure.in_doubt:
+        await ledger.release(tx, attempt, now, failure.code)
+    else:
+        outcome = ledger.NOT_SENT if failure.code == FailureCode.UNREACHABLE else ledger.NOT_HANDLED
+        await ledger.resolve(tx, attempt, outcome, now, failure.code)
 
 
 async def note_failure(

@@ -5,10 +5,12 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeGuard
 
+from sqlmodel.ext.asyncio.session import AsyncSession
+
 from activities.client import COMMIT, as_the_app, clients_of
 from activities.commit import commit_within
 from activities.deps import Deps
-from activities.holding import TOKEN_UNCHANGED, note_failure, waits_until
+from activities.holding import TOKEN_UNCHANGED, note_failure, settle_attempt, waits_until
 from activities.ids import config_ids_of
 from activities.messages import Ending, RefreshOrder, RefreshResult
 from activities.probe import identify, tell
@@ -17,7 +19,7 @@ from domain.holds import HoldKind, wait_of
 from domain.ledger import Rule, Send, rule_on
 from domain.life import Status
 from domain.oauth.answer import TokenGrant
-from domain.oauth.failures import THE_APPS_OWN, Failure, FailureCode, FailureKind, ProbeResult
+from domain.oauth.failures import THE_APPS_OWN, Failure, FailureKind, ProbeResult
 from domain.oauth.token import ClientCredentials
 from domain.points import Point
 from providers.flows import refresh_flow
@@ -258,34 +260,38 @@ def _concerns(row: Life | None, subject: Subject) -> TypeGuard[Life]:
 async def _stumble(deps: Deps, subject: Subject, intent: Intent, failure: Failure) -> RefreshResult:
     async with deps.db.transaction() as tx:
         now = deps.clock()
-        not_before = now + timedelta(seconds=failure.retry_after) if failure.retry_after else None
-        if failure.code == TOKEN_UNCHANGED:
-            # An answer after all: whatever was sent before it, this refresh token is still in force.
-            await ledger.resolve_all(tx, subject.life.id, subject.fingerprint, ledger.NOT_HANDLED, now)
-        elif failure.in_doubt:
-            await ledger.release(tx, intent.attempt, now, failure.code)
-        else:
-            sent = failure.code != FailureCode.UNREACHABLE
-            outcome = ledger.NOT_HANDLED if sent else ledger.NOT_SENT
-            await ledger.resolve(tx, intent.attempt, outcome, now, failure.code)
         row = await lock_life(tx, subject.life.id)
+        await settle_attempt(tx, intent.attempt, failure, now)
         first = _concerns(row, subject) and not row.failures
+        stumbled = await _degrade(tx, row, subject, failure, now)
         changed = await note_failure(tx, subject.config.id, failure, now, scout=intent.scout, first=first)
-        if _concerns(row, subject):
-            await project_stumbled(tx, row, failure.code, now, not_before)
-            stumbled = RefreshResult(Ending.STUMBLED, code=failure.code, not_before=not_before)
-        else:
-            stumbled = RELOAD
     if changed:
         await deps.trip(config_ids_of(subject.config))
     return stumbled
 
 
+async def _degrade(
+    tx: AsyncSession, row: Life | None, subject: Subject, failure: Failure, now: datetime
+) -> RefreshResult:
+    if not _concerns(row, subject):
+        return RELOAD
+    not_before = now + timedelta(seconds=failure.retry_after) if failure.retry_after else None
+    await project_stumbled(tx, row, failure.code, now, not_before)
+    return RefreshResult(Ending.STUMBLED, code=failure.code, not_before=not_before)
+
+
 async def _hold(deps: Deps, subject: Subject, intent: Intent, failure: Failure) -> RefreshResult:
-    """The operator's failure: the config is frozen, the connection is not blamed, and nothing is in doubt."""
+    """The operator's failure: the config is frozen, the connection is not blamed, and nothing is in doubt.
+
+    Where the app is refused to this life alone, it is no word on the app: a hold neither begins nor lasts for it.
+    """
     async with deps.db.transaction() as tx:
         now = deps.clock()
+        row = await lock_life(tx, subject.life.id)
+        alone = row is not None and await ledger.refused_alone(tx, row)
         await ledger.resolve(tx, intent.attempt, ledger.OPERATOR, now, failure.code)
+        if alone:
+            return await _degrade(tx, row, subject, failure, now)
         until = await holds.misconfigured(tx, subject.config, now, failure.code)
     if until is None:
         return RELOAD

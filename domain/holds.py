@@ -15,6 +15,14 @@ class HoldKind(StrEnum):
     """The provider fails for one life after the other: the moment's failure, of all at once."""
 
 
+def kind_of(stored: str, held_until: datetime | None) -> HoldKind:
+    """The kind of a hold as its row tells it.
+
+    A worker of a version that knew no kinds writes only until when: it held for nothing but a refused app.
+    """
+    return HoldKind.MISCONFIGURED if not stored and held_until is not None else HoldKind(stored)
+
+
 STUMBLES_OF_AN_OUTAGE = 5
 """So many lives began to fail without a success between: it is none of theirs."""
 MISCONFIGURED_PAUSE = timedelta(minutes=1)

@@ -1,6 +1,6 @@
 """The hold of a provider config: while the provider refuses the builder's app, or fails for all, nobody tries in vain.
 
-Whoever locks lives does so before the config, which is the last row to be locked: two never wait in a circle.
+Lives are locked first, then rows of the ledger, and the config last: two never wait in a circle.
 """
 
 from collections.abc import Sequence
@@ -8,11 +8,11 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, or_
+from sqlalchemy import ColumnElement, and_, func, not_, or_
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.holds import HoldKind, is_outage, pause, wait_of
+from domain.holds import HoldKind, is_outage, kind_of, pause, wait_of
 from domain.life import Status
 from vault.database import Database
 from vault.events import append_config_event
@@ -62,7 +62,7 @@ async def misconfigured(tx: AsyncSession, config: ProviderConfig, now: datetime,
     row = await _locked(tx, config.id, col(ProviderConfig.secret_version) == config.secret_version)
     if row is None:
         return None
-    told = row.hold_kind == HoldKind.MISCONFIGURED
+    told = row.hold_kind == HoldKind.MISCONFIGURED  # as stored: a worker that knew no kinds told nobody
     until = _hold(row, HoldKind.MISCONFIGURED, now, reason)
     if not told:
         await append_config_event(tx, row, "misconfigured", now, old=WELL, new=HoldKind.MISCONFIGURED, reason=reason)
@@ -78,7 +78,7 @@ async def began_to_fail(
     """
     counted = update(ProviderConfig).where(col(ProviderConfig.id) == config_id)
     await tx.exec(counted.values(stumbled=col(ProviderConfig.stumbled) + 1))
-    row = await _locked(tx, config_id, col(ProviderConfig.hold_kind) == HoldKind.NONE)
+    row = await _locked(tx, config_id, not_(is_held()))
     if row is None or not is_outage(row.stumbled):
         return None
     return _hold(row, HoldKind.OUTAGE, now, reason, retry_after)
@@ -91,7 +91,7 @@ async def scout_failed(
     row = await _locked(tx, config_id, is_held())
     if row is None:
         return None
-    kind = HoldKind(row.hold_kind)
+    kind = kind_of(row.hold_kind, row.held_until)
     return _hold(row, kind, now, reason if kind is HoldKind.OUTAGE else row.held_reason, retry_after)
 
 
@@ -106,7 +106,7 @@ async def clear(tx: AsyncSession, config_id: str, now: datetime) -> bool:
 
 async def let_go(tx: AsyncSession, row: ProviderConfig, now: datetime, reason: str) -> bool:
     """End the hold of a locked row, if there is one; `recovered` is told of what was told as an operator's failure."""
-    kind = row.hold_kind
+    kind = kind_of(row.hold_kind, row.held_until)
     row.hold_kind, row.hold_tries, row.stumbled, row.held_until, row.held_reason = HoldKind.NONE.value, 0, 0, None, ""
     if kind == HoldKind.MISCONFIGURED:
         await append_config_event(tx, row, "recovered", now, old=kind, new=WELL, reason=reason)
@@ -177,7 +177,8 @@ async def still_due(db: Database, life_ids: Sequence[str], now: datetime) -> Seq
 
 
 def is_held() -> ColumnElement[bool]:
-    return col(ProviderConfig.hold_kind) != HoldKind.NONE
+    """As `domain.holds.kind_of`, for a query."""
+    return or_(col(ProviderConfig.hold_kind) != HoldKind.NONE, col(ProviderConfig.held_until).is_not(None))
 
 
 def _refreshable(config_id: str) -> ColumnElement[bool]:

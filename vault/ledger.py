@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import update
-from sqlmodel import col, select
+from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from vault.ids import new_id
 from vault.lives import allot_generation
-from vault.tables import Life, TokenAttempt
+from vault.tables import ClientSecret, Life, ProviderConfig, TokenAttempt
 
 REFRESH = "refresh"
 EXCHANGE = "exchange"
@@ -21,6 +21,9 @@ REFUSED = "refused"
 OPERATOR = "operator"
 SUPERSEDED = "superseded"
 UNKNOWN = "unknown"
+
+ACCEPTED = (SUCCEEDED, REFUSED)
+"""Of a refresh: the provider looked at the grant, so it had accepted the app."""
 
 
 async def unresolved(tx: AsyncSession, life_id: str, fingerprint: str) -> Sequence[TokenAttempt]:
@@ -57,6 +60,50 @@ async def in_doubt_since(tx: AsyncSession, life_id: str) -> datetime | None:
         .limit(1)
     )
     return (await tx.exec(query)).first()
+
+
+async def refused_alone(tx: AsyncSession, life: Life) -> bool:
+    """Whether the app, in the refreshes of this life, is refused while in others' it is accepted.
+
+    True if, since the first such refusal of this life that no acceptance followed, another life's refresh was sent and
+    accepted. What was sent before the present client secret came says nothing of it. The first refusal asks for one
+    select by the life's index.
+    """
+    since = await _refused_since(tx, life)
+    if since is None:
+        return False
+    others = (
+        Life.provider_config_id == life.provider_config_id,
+        Life.id != life.id,
+        # What was accepted changed its row: after an hour of refusals few ledgers are looked into.
+        Life.updated_at >= since,
+    )
+    accepted = (
+        TokenAttempt.kind == REFRESH,
+        col(TokenAttempt.outcome).in_(ACCEPTED),
+        TokenAttempt.started_at > since,
+    )
+    query = select(TokenAttempt.id).join(Life, col(Life.id) == TokenAttempt.life_id).where(*others, *accepted).limit(1)
+    return (await tx.exec(query)).first() is not None
+
+
+async def _refused_since(tx: AsyncSession, life: Life) -> datetime | None:
+    """When the app was first refused in a refresh of this life, since it was last accepted in one; None: it was not."""
+    refreshes = (TokenAttempt.life_id == life.id, TokenAttempt.kind == REFRESH)
+    last = select(func.max(TokenAttempt.started_at)).where(*refreshes, col(TokenAttempt.outcome).in_(ACCEPTED))
+    accepted = (await tx.exec(last)).first()
+    secret = (
+        select(ClientSecret.created_at)
+        .join(ProviderConfig, col(ProviderConfig.id) == ClientSecret.provider_config_id)
+        .where(ProviderConfig.id == life.provider_config_id, ClientSecret.version == ProviderConfig.secret_version)
+    )
+    bounds = [at for at in (accepted, (await tx.exec(secret)).first()) if at is not None]
+    refusals = select(func.min(TokenAttempt.answered_at)).where(
+        *refreshes,
+        TokenAttempt.outcome == OPERATOR,
+        *(TokenAttempt.started_at >= at for at in bounds),
+    )
+    return (await tx.exec(refusals)).first()
 
 
 async def open_attempt(

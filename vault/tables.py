@@ -150,8 +150,8 @@ class Life(Table, table=True):
     """The projection of one installation or connection, and the row its workflow writes by compare-and-set.
 
     `probe_at`: from then on the provider is to be asked whether the credential still works. `doubt` is what the last
-    answer left open. `noticed_days`: the last notice of the consent's end went out so many days before it, 0 for none. `site_scopes`: what
-    the site's own list named when the consent was given.
+    answer left open. `noticed_days`: the last notice of the consent's end went out so many days before it, 0 for none.
+    `site_scopes`: what the site's own list named when the consent was given.
     """
 
     id: str = Field(primary_key=True)

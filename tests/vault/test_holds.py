@@ -130,6 +130,44 @@ async def test_a_new_client_secret_ends_the_hold_and_tells_of_it(
     assert (await told())[1:] == [("recovered", "misconfigured", "ok", "client_secret_replaced")]
 
 
+# --- a worker that knew no kinds --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def kindless(db: Database, config: ProviderConfig, now: Any) -> ProviderConfig:
+    """As a worker of the version before writes it, while it still runs after the migration."""
+    async with db.transaction() as tx:
+        await tx.exec(update(ProviderConfig).values(held_until=now + MINUTE, held_reason="client_refused"))
+    return config
+
+
+async def test_a_hold_without_a_kind_is_one_of_a_refused_app(
+    db: Database, kindless: ProviderConfig, told: Any, within: Any, now: Any
+) -> None:
+    assert [found.id for found in await holds.held(db)] == [kindless.id]
+    assert await holds.holds_still(db, kindless.id)
+    assert await stumble(within, kindless, now, 6) == [None] * 6, "and no outage begins in it"
+    assert await within(holds.clear, kindless.id, now)
+    assert not await holds.holds_still(db, kindless.id)
+    assert await told() == [("recovered", "misconfigured", "ok", "client_refused")]
+
+
+async def test_a_scout_that_fails_in_a_hold_without_a_kind_makes_it_last(
+    kindless: ProviderConfig, stored: Any, within: Any, now: Any
+) -> None:
+    assert await within(holds.scout_failed, kindless.id, now, *ONE_REASON) == now + MISCONFIGURED_PAUSE
+    held = await stored()
+    assert (held.hold_kind, held.held_reason) == ("misconfigured", "client_refused")
+
+
+async def test_the_next_refusal_in_a_hold_without_a_kind_is_told(
+    kindless: ProviderConfig, told: Any, within: Any, now: Any
+) -> None:
+    for _ in range(2):
+        await within(holds.misconfigured, kindless, now, "client_refused")
+    assert [name for name, *_ in await told()] == ["misconfigured"]
+
+
 # --- an outage ------------------------------------------------------------------------------------------------------
 
 
