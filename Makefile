@@ -45,7 +45,7 @@ red: $(STAMP) ## break each law in a copy and require that its tests fail; ONLY=
 	@$(BIN)/python tests/laws/red.py $(ONLY)
 
 crash: $(STAMP) ## kill, stop and cut everything at every crash point (minutes)
-	@$(BIN)/python -m pytest tests/crash tests/end_to_end/test_kills.py tests/runtime/test_reconcile.py tests/runtime/test_dev.py tests/end_to_end/in_process/test_store_lost.py
+	@$(BIN)/python -m pytest tests/crash tests/end_to_end/test_kills.py tests/runtime/test_reconcile.py tests/runtime/test_dev.py tests/properties tests/end_to_end/in_process/test_store_lost.py
 
 # The second is run, and its figures are printed, whatever came of the first.
 chaos: $(STAMP) ## ten minutes of kills and faults under load; MINUTES=, SEED=, CONNECTIONS=

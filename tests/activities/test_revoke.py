@@ -27,7 +27,7 @@ async def buried(stage: Any, life: Any, upstream: str) -> None:
     assert (stone.upstream, stone.finished_at) == (upstream, stage.clock.now)
     assert await stage.credentials(life) == []
     assert (await stage.events(life))[-1] == "deleted"
-    last = (await stage.all(Event, life_id=life.id))[-1]
+    last = max(await stage.all(Event, life_id=life.id), key=lambda event: event.sequence)
     assert last.data["upstream"] == upstream
     assert (await load(stage.deps, ids_of(life))).status == Status.REVOKED
 

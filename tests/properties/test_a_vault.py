@@ -229,5 +229,6 @@ def machine(provider: str, template: Path) -> Callable[[], AVault]:
 
 
 @pytest.mark.parametrize("provider", ["jira", "plain"])
+@pytest.mark.slow
 def test_no_interleaving_loses_a_grant_that_lives(provider: str, sqlite_template: Path, effort: settings) -> None:
     run_state_machine_as_test(machine(provider, sqlite_template), settings=effort)
