@@ -281,7 +281,7 @@ async def _degrade(
 
 
 async def _hold(deps: Deps, subject: Subject, intent: Intent, failure: Failure) -> RefreshResult:
-    """The operator's failure: the config is frozen; a connection is blamed only where the app is refused to it alone."""
+    """The operator's failure: the config is frozen. A connection is blamed only if the app is refused to it alone."""
     async with deps.db.transaction() as tx:
         now = deps.clock()
         row = await lock_life(tx, subject.life.id)
