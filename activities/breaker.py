@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 import structlog
 from temporalio import activity
-from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from activities.deps import Deps
+from activities.ending import interrupted, unless
 from activities.messages import ConfigIds
 from domain.errors import Problem
 from domain.holds import kind_of
@@ -73,7 +73,11 @@ class BreakerActivities:
     @activity.defn
     async def release(self, config: ConfigIds) -> Released:
         """Wake every due life, in order and at the provider's pace, until the config is held again."""
-        return await release(self._deps, config, lambda: self._turn(config.provider_id))
+        releasing = release(self._deps, config, lambda: self._turn(config.provider_id))
+        released = await unless(releasing, activity.wait_for_worker_shutdown())
+        if released is None:
+            raise interrupted()
+        return released
 
 
 async def look_at(deps: Deps, config: ProviderConfig, turn: int) -> Look:
@@ -95,7 +99,7 @@ async def look_at(deps: Deps, config: ProviderConfig, turn: int) -> Look:
 async def release(deps: Deps, config: ConfigIds, turn: Callable[[], Awaitable[None]]) -> Released:
     """One life that the engine will not take keeps no other from being woken: the sweep finds it.
 
-    Raises `Problem` if the engine takes none any more, and an ApplicationError when the worker ends.
+    Raises `Problem` if the engine takes none any more.
     """
     woken = refused = 0
     ids = await holds.in_order_of_release(deps.db, config.config_id, deps.clock())
@@ -110,8 +114,6 @@ async def release(deps: Deps, config: ConfigIds, turn: Callable[[], Awaitable[No
 
 
 async def _wake(deps: Deps, life: Life, *, last_try: bool) -> bool:
-    if activity.in_activity() and activity.is_worker_shutdown():
-        raise ApplicationError("interrupted; tried again", type="Interrupted", category=ApplicationErrorCategory.BENIGN)
     try:
         await deps.wake(life)
     except Problem:

@@ -3,7 +3,7 @@
 What the provider says of a token is never believed of the grant: a refused token is refreshed, and heard of there.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -35,7 +35,7 @@ from domain.forecast import End, end_of, forgotten, next_notice_at, notice_due
 from domain.life import Status
 from domain.oauth.failures import Failure, ProbeResult
 from domain.schedule import backoff
-from providers.flows import Identity, Site, sites_flow
+from providers.flows import Site, sites_flow
 from providers.model import Provider
 from vault import credentials, holds
 from vault.crypto import SealBroken
@@ -70,7 +70,6 @@ class Conclusion:
     scopes: tuple[str, ...] | None = None
     looked: bool = True
     """Whether the provider gave an answer that counts as a look."""
-    needs_reauth: str = field(default="")
 
 
 def interval_of(config: ProviderConfig) -> timedelta:
@@ -134,18 +133,18 @@ async def _find(deps: Deps, patient: Patient, access: str) -> Finding:
         return Finding(ProbeResult.REFUSED, TOKEN_REFUSED)
     unanswered = identity.result is ProbeResult.UNKNOWN and provider.identity is not None
     if not provider.has_sites or not life.site_id:
-        return _unanswered(identity) if unanswered else _granted(patient, None)
+        return _unanswered(identity.failure) if unanswered else _granted(patient, None)
     sites = await deps.http.drive(sites_flow(provider, access_token=access), deps.limits.http)
     if isinstance(sites, Failure):
-        return Finding(ProbeResult.UNKNOWN, UNCLEAR if unclear(sites) else "")
+        return _unanswered(sites)
     site = next((site for site in sites if site.id == life.site_id), None)
     if site is None and not (unanswered and not unclear(identity.failure)):
         return Finding(ProbeResult.HEALTHY, SITE_LOST, explicit=bool(sites))
-    return _unanswered(identity) if unanswered else _granted(patient, site)
+    return _unanswered(identity.failure) if unanswered else _granted(patient, site)
 
 
-def _unanswered(identity: Identity) -> Finding:
-    return Finding(ProbeResult.UNKNOWN, UNCLEAR if unclear(identity.failure) else "")
+def _unanswered(failure: Failure | None) -> Finding:
+    return Finding(ProbeResult.UNKNOWN, UNCLEAR if unclear(failure) else "")
 
 
 def _granted(patient: Patient, site: Site | None) -> Finding:
@@ -179,7 +178,7 @@ async def _doubted(deps: Deps, patient: Patient, finding: Finding, later: dateti
         vouched, tenants = await vouching(tx, life, finding.doubt, since or now)
     again_at = look_again_at(since, now, Evidence(finding.explicit, vouched, tenants))
     if again_at is None:
-        return await _write(deps, patient, Conclusion(Ending.REFUSED, later, needs_reauth=finding.doubt))
+        return await _write(deps, patient, Conclusion(Ending.REFUSED, later, code=finding.doubt))
     # Scopes are known from the last refresh alone: the second look needs a newer word than the first.
     refresh = first and finding.doubt == SCOPES_LOST and patient.credential.sealed_refresh is not None
     ending = Ending.TOKEN_REFUSED if refresh else Ending.DONE
@@ -204,9 +203,9 @@ async def _write(deps: Deps, patient: Patient, what: Conclusion) -> ProbeReport:
         if row.generation != patient.credential.generation:
             row.probe_at = now + SECOND_LOOK if row.probe_at == patient.life.probe_at else row.probe_at
             return ProbeReport(Ending.RELOAD)
-        if what.needs_reauth:
-            await project_reauth(tx, row, what.needs_reauth, now)
-            return ProbeReport(Ending.REFUSED, what.needs_reauth)
+        if what.ending is Ending.REFUSED:
+            await project_reauth(tx, row, what.code, now)
+            return ProbeReport(Ending.REFUSED, what.code)
         return await _project(tx, patient, row, what, now)
 
 

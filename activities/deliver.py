@@ -2,16 +2,15 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable
 from datetime import datetime, timedelta
 from secrets import SystemRandom
-from typing import Any
 
 import structlog
 from standardwebhooks import Webhook
 from temporalio import activity
 
 from activities.deps import Deps
+from activities.ending import unless
 from activities.messages import DeliveryOrder, DeliveryReport
 from activities.outgoing import Unanswered
 from domain.delivery import PAUSE_AFTER, Verdict, judge, retry_after
@@ -37,20 +36,8 @@ class DeliveryActivities:
     @activity.defn
     async def deliver(self, order: DeliveryOrder) -> DeliveryReport:
         """A round of deliveries, given up at once when the worker ends: what was under way goes out again later."""
-        ending = activity.wait_for_worker_shutdown()
-        return await unless(ending, deliver(self._deps, order), DeliveryReport(READY, more=True))
-
-
-async def unless(ending: Awaitable[Any], work: Awaitable[DeliveryReport], otherwise: DeliveryReport) -> DeliveryReport:
-    """What `work` answers, or `otherwise` if `ending` comes first; then the work is cancelled."""
-    doing, told = asyncio.ensure_future(work), asyncio.ensure_future(ending)
-    try:
-        await asyncio.wait({doing, told}, return_when=asyncio.FIRST_COMPLETED)
-        return doing.result() if doing.done() else otherwise
-    finally:
-        doing.cancel()
-        told.cancel()
-        await asyncio.gather(doing, told, return_exceptions=True)
+        report = await unless(deliver(self._deps, order), activity.wait_for_worker_shutdown())
+        return report or DeliveryReport(READY, more=True)
 
 
 async def deliver(deps: Deps, order: DeliveryOrder) -> DeliveryReport:

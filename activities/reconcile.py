@@ -1,12 +1,12 @@
 # Append-only: these types travel through workflow histories; add fields with defaults, never rename or remove.
 """The full pass as an activity; what it does is given by the worker, since it speaks to the engine itself."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from temporalio import activity
-from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+
+from activities.ending import interrupted, unless
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +29,7 @@ class ReconcileActivities:
     @activity.defn
     async def reconcile(self) -> Reconciled:
         """Run the pass, but give it up at once when the worker ends: it may take an hour, and goes on elsewhere."""
-        work = asyncio.ensure_future(self._run())
-        told = {
-            asyncio.ensure_future(activity.wait_for_worker_shutdown()),
-            asyncio.ensure_future(activity.wait_for_cancelled()),
-        }
-        try:
-            await asyncio.wait({work, *told}, return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
-                return work.result()
-        finally:
-            for task in (work, *told):
-                task.cancel()
-            await asyncio.gather(work, *told, return_exceptions=True)
-        raise ApplicationError("interrupted; tried again", type="Interrupted", category=ApplicationErrorCategory.BENIGN)
+        done = await unless(self._run(), activity.wait_for_worker_shutdown(), activity.wait_for_cancelled())
+        if done is None:
+            raise interrupted()
+        return done

@@ -1,21 +1,17 @@
 """The way to the breakers: who trips one, and who ends a hold, has it look at once."""
 
-import asyncio
-from datetime import timedelta
-
 import structlog
 from temporalio.client import Client
 from temporalio.common import Priority, WorkflowIDConflictPolicy
-from temporalio.service import RPCError
 
 from activities.messages import ConfigIds
+from api.engine import within_a_call
 from domain.errors import Problem
 from domain.identity import workflow_id
 from workflows.breaker import Breaker, summary
 from workflows.messages import BreakerStart
 from workflows.queues import LIFE_QUEUE, NOW
 
-CALL = timedelta(seconds=3)
 log = structlog.get_logger(__name__)
 
 
@@ -42,17 +38,14 @@ class Breakers:
             log.warning("a breaker was not told; the sweep starts it", provider_config_id=config.config_id)
 
     async def _start(self, config: ConfigIds, signal: str | None) -> None:
-        try:
-            async with asyncio.timeout(CALL.total_seconds()):
-                await self._client.start_workflow(
-                    Breaker.run,
-                    BreakerStart(config),
-                    id=breaker_of(config),
-                    task_queue=LIFE_QUEUE,
-                    start_signal=signal,
-                    id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                    static_summary=summary(config),
-                    priority=Priority(priority_key=NOW),
-                )
-        except (RPCError, RuntimeError, TimeoutError) as error:
-            raise Problem("temporal_unavailable", retry_after=2) from error
+        async with within_a_call():
+            await self._client.start_workflow(
+                Breaker.run,
+                BreakerStart(config),
+                id=breaker_of(config),
+                task_queue=LIFE_QUEUE,
+                start_signal=signal,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                static_summary=summary(config),
+                priority=Priority(priority_key=NOW),
+            )

@@ -6,7 +6,6 @@ from typing import Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
-from sqlmodel import select
 
 from api import connections, installations, life_views
 from api.auth import Caller, SecretCaller
@@ -15,7 +14,6 @@ from api.fields import PathId
 from api.life_views import LifeResponse, Seen
 from api.problems import documented
 from domain.headline import SAYS, Standing, headline
-from domain.holds import HoldKind
 from domain.life import Kind, Status
 from domain.story import MOST_ENTRIES, Entry, tell
 from domain.wakeup import Step
@@ -81,9 +79,7 @@ async def _explain(
     seen = await life_views.look(deps, caller, kind, life_id)
     async with deps.db.reading() as tx:
         past = await past_of(tx, seen.life)
-        config = (
-            await tx.exec(select(ProviderConfig).where(ProviderConfig.id == seen.life.provider_config_id))
-        ).first()
+        config = await tx.get(ProviderConfig, seen.life.provider_config_id)
     standing, known = _standing(seen, config), shown(seen)
     head, entries = headline(standing), tell(past.happened)
     told = entries[-MOST_ENTRIES:]
@@ -112,7 +108,7 @@ def _standing(seen: Seen, config: ProviderConfig | None) -> Standing:
         said.failures,
         said.last_error,
         said.doubt,
-        config.held_reason if config and config.hold_kind != HoldKind.NONE else "",
+        config.held_reason if config else "",
         step,
         at,
     )

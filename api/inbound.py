@@ -22,7 +22,7 @@ from domain.errors import Problem
 from domain.oauth.document import DocumentError
 from providers.inbound import NotOfNow, Received, Said, may_be_signed, message_id, read, signers
 from providers.model import Webhook
-from vault import inbound
+from vault import configs, inbound
 from vault.crypto import SealBroken
 from vault.inbound import Marked, Whose
 from vault.tables import Life, ProviderConfig
@@ -97,19 +97,19 @@ async def _signers(
     # Before any key is opened: whoever sends nothing like a signature costs one look at the headers.
     if not may_be_signed(webhook, received) or not (config_id is None or is_row_id(config_id)):
         raise Problem("signature_refused")
-    configs = await inbound.candidates(deps.db, provider_id, config_id)
-    good = signers(webhook, received, await _keys(deps, configs))
+    candidates = await inbound.candidates(deps.db, provider_id, config_id)
+    good = signers(webhook, received, await _keys(deps, candidates))
     if not good:
         raise Problem("signature_refused")
-    return [config for config in configs if config.id in good]
+    return [config for config in candidates if config.id in good]
 
 
-async def _keys(deps: ApiDeps, configs: Sequence[ProviderConfig]) -> Mapping[str, str]:
+async def _keys(deps: ApiDeps, candidates: Sequence[ProviderConfig]) -> Mapping[str, str]:
     """One that does not open must not close the way for the others."""
     keys = {}
-    for config in configs:
+    for config in candidates:
         try:
-            keys[config.id] = await inbound.signing_key(deps.sealer, config)
+            keys[config.id] = await configs.signing_key(deps.sealer, config)
         except SealBroken:
             log.error("a signing key does not open", provider_config_id=config.id)  # noqa: TRY400 - says all there is
     return keys

@@ -15,6 +15,7 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.ids import ids_of
+from api.engine import within_a_call
 from domain.errors import Problem
 from domain.identity import workflow_id
 from vault.tables import Life
@@ -27,7 +28,6 @@ from workflows.queues import LIFE_QUEUE, SOON, priority
 T = TypeVar("T")
 Answer = TypeVar("Answer", Freshness, Settlement)
 
-CALL = timedelta(seconds=3)
 QUERY = timedelta(seconds=2)
 STARTS_AT_ONCE = 32
 
@@ -93,9 +93,9 @@ class Lives:
     async def ping(self) -> bool:
         """Whether Temporal answers."""
         try:
-            async with asyncio.timeout(CALL.total_seconds()):
+            async with within_a_call():
                 return await self._client.service_client.check_health()
-        except (RPCError, RuntimeError, TimeoutError):
+        except Problem:
             return False
 
     async def _settle(self, life: Life, update: Any, session_id: str, within: timedelta) -> bool:
@@ -144,20 +144,17 @@ class Lives:
         conflict: WorkflowIDConflictPolicy = WorkflowIDConflictPolicy.USE_EXISTING,
     ) -> None:
         ids = ids_of(life)
-        try:
-            async with self._starts, asyncio.timeout(CALL.total_seconds()):
-                await self._client.start_workflow(
-                    ConnectionLife.run,
-                    LifeStart(ids),
-                    id=workflow_of(life),
-                    task_queue=LIFE_QUEUE,
-                    start_signal=signal,
-                    start_signal_args=args,
-                    id_conflict_policy=conflict,
-                    id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-                    search_attributes=attributes_of(ids, life.status),
-                    static_summary=summary(ids),
-                    priority=priority(ids, SOON),
-                )
-        except (RPCError, RuntimeError, TimeoutError) as error:
-            raise Problem("temporal_unavailable", retry_after=2) from error
+        async with self._starts, within_a_call():
+            await self._client.start_workflow(
+                ConnectionLife.run,
+                LifeStart(ids),
+                id=workflow_of(life),
+                task_queue=LIFE_QUEUE,
+                start_signal=signal,
+                start_signal_args=args,
+                id_conflict_policy=conflict,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                search_attributes=attributes_of(ids, life.status),
+                static_summary=summary(ids),
+                priority=priority(ids, SOON),
+            )

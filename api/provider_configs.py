@@ -219,7 +219,7 @@ async def change(
         )
     except (ConfigInUse, ConfigChanged) as error:
         raise _refused(error) from None
-    if before.hold_kind and body.client_secret is not None:
+    if before.held_until and body.client_secret is not None:
         await deps.trip(config_ids_of(before))  # those that waited for it are released now
     return _shown(_there(config))
 

@@ -25,6 +25,8 @@ def kind_of(stored: str, held_until: datetime | None) -> HoldKind:
 
 STUMBLES_OF_AN_OUTAGE = 5
 """So many lives began to fail without a success between: it is none of theirs."""
+SECRET_REPLACED = "client_secret_replaced"
+"""Why a config was let go, where no call succeeded yet."""
 MISCONFIGURED_PAUSE = timedelta(minutes=1)
 FIRST_PAUSE = timedelta(seconds=15)
 LONGEST_PAUSE = timedelta(minutes=5)

@@ -7,12 +7,12 @@ from itertools import groupby
 from typing import Any, Literal
 
 from domain.headline import UPSTREAM, clock
+from domain.holds import SECRET_REPLACED
 from domain.reasons import because
 
 By = Literal["provider", "authpipe", "builder", "user"]
 
 MOST_ENTRIES = 200
-SECRET_REPLACED = "client_secret_replaced"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ from datetime import timedelta
 import structlog
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy
-from temporalio.service import RPCError
 
 from activities.messages import DeliveryOrder
+from api.engine import within_a_call
+from domain.errors import Problem
 from workflows.delivery import EventDelivery, delivery_id, delivery_summary
 from workflows.queues import LIFE_QUEUE
 
-CALL = timedelta(seconds=3)
 # However many events a moment brings, a workspace's delivery is told of them once.
 GATHER = timedelta(milliseconds=200)
 
@@ -56,7 +56,7 @@ class Hints:
 
     async def _signal(self, workspace_id: str) -> None:
         try:
-            async with asyncio.timeout(CALL.total_seconds()):
+            async with within_a_call():
                 await self._client.start_workflow(
                     EventDelivery.run,
                     DeliveryOrder(workspace_id),
@@ -66,5 +66,6 @@ class Hints:
                     id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                     static_summary=delivery_summary(workspace_id),
                 )
-        except (RPCError, RuntimeError, TimeoutError) as error:
-            log.info("a delivery was not told; the sweep does it", workspace=workspace_id, error=type(error).__name__)
+        except Problem as error:
+            kind = type(error.__cause__).__name__
+            log.info("a delivery was not told; the sweep does it", workspace=workspace_id, error=kind)

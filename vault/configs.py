@@ -9,6 +9,7 @@ from sqlmodel import col, func, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
+from domain.holds import SECRET_REPLACED
 from domain.life import Status
 from vault import holds
 from vault.crypto import Owner, Sealer
@@ -211,6 +212,12 @@ async def client_secrets(db: Database, sealer: Sealer, config_id: str, now: date
     ]
 
 
+async def signing_key(sealer: Sealer, config: ProviderConfig) -> str:
+    """What the provider signs this app's webhooks with. Raises `SealBroken`."""
+    owner = _owner(config.workspace_id, config.id)
+    return await sealer.open(owner, SIGNING_KEY, 1, config.sealed_signing_key or b"")
+
+
 async def stays(tx: AsyncSession, config_id: str) -> bool:
     """Whether the config is there, and held so until the transaction ends: a life is about to be bound to it."""
     query = select(ProviderConfig.id).where(ProviderConfig.id == config_id, col(ProviderConfig.deleted_at).is_(None))
@@ -271,7 +278,7 @@ async def _replace_secret(tx: AsyncSession, config: ProviderConfig, secret: Clie
     config.secret_version = secret.version
     config.secret_noticed_days = 0
     # What the provider refused was the secret before.
-    await holds.let_go(tx, config, now, holds.SECRET_REPLACED)
+    await holds.let_go(tx, config, now, SECRET_REPLACED)
 
 
 async def _set_secret_end(tx: AsyncSession, config: ProviderConfig, at: datetime) -> None:

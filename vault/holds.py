@@ -13,13 +13,12 @@ from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.holds import HoldKind, is_outage, kind_of, pause, wait_of
-from domain.life import Status
 from vault.database import Database
 from vault.events import append_config_event
+from vault.lives import is_serving
 from vault.tables import Life, ProviderConfig
 
 WELL = "ok"
-SECRET_REPLACED = "client_secret_replaced"
 MOST_RELEASED = 100_000
 """Ids of one release that are held in memory; what is left over is due still, and released after them."""
 
@@ -182,8 +181,7 @@ def is_held() -> ColumnElement[bool]:
 
 
 def _refreshable(config_id: str) -> ColumnElement[bool]:
-    lives = and_(col(Life.status) == Status.ACTIVE, col(Life.deleted_at).is_(None))
-    return and_(col(Life.provider_config_id) == config_id, lives, col(Life.next_due_at).is_not(None))
+    return and_(col(Life.provider_config_id) == config_id, is_serving(), col(Life.next_due_at).is_not(None))
 
 
 def _due(config_id: str, now: datetime) -> ColumnElement[bool]:

@@ -9,11 +9,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.life import Kind, Status
+from domain.life import Kind
 from domain.wakeup import LONG_PAST
-from vault.configs import SIGNING_KEY
-from vault.crypto import Owner, Sealer
 from vault.database import Database
+from vault.lives import is_serving
 from vault.tables import InboundMessage, Life, ProviderConfig
 
 MOST_CANDIDATES = 50
@@ -58,12 +57,6 @@ async def candidates(db: Database, provider_id: str, config_id: str | None = Non
     async with db.reading() as tx:
         query = select(ProviderConfig).where(*wanted).order_by(*oldest).limit(MOST_CANDIDATES)
         return (await tx.exec(query)).all()
-
-
-async def signing_key(sealer: Sealer, config: ProviderConfig) -> str:
-    """What the provider signs this app's webhooks with. Raises `SealBroken`."""
-    owner = Owner(config.workspace_id, "", "provider_config", config.id)
-    return await sealer.open(owner, SIGNING_KEY, 1, config.sealed_signing_key or b"")
 
 
 async def take(db: Database, whose: Whose, message_id: str, now: datetime) -> Marked | None:
@@ -122,7 +115,6 @@ def _concerned(whose: Whose) -> ColumnElement[bool]:
         (col(Life.workspace_id) == config.workspace_id)
         & col(Life.kind).in_(list(Kind))
         & (col(Life.provider_config_id) == config.id)
-        & col(Life.deleted_at).is_(None)
-        & (col(Life.status) == Status.ACTIVE)
+        & is_serving()
         & or_(false(), *theirs)
     )

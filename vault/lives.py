@@ -120,16 +120,17 @@ def itself(life_id: str) -> ColumnElement[bool]:
 
 def sharing(grant_id: str) -> ColumnElement[bool]:
     """The active rows of a grant; none where the account cannot be told."""
-    return and_(col(Life.grant_id) == grant_id, col(Life.grant_id) != "", _active())
+    return and_(col(Life.grant_id) == grant_id, col(Life.grant_id) != "", is_serving())
 
 
 def active_of(config_id: str, account_id: str) -> ColumnElement[bool]:
     """The active rows of an account at a config; none where the account cannot be told."""
     theirs = and_(col(Life.provider_config_id) == config_id, col(Life.account_id) == account_id)
-    return and_(theirs, col(Life.account_id) != "", _active())
+    return and_(theirs, col(Life.account_id) != "", is_serving())
 
 
-def _active() -> ColumnElement[bool]:
+def is_serving() -> ColumnElement[bool]:
+    """Active, and nobody asked for its deletion."""
     return and_(col(Life.status) == Status.ACTIVE, col(Life.deleted_at).is_(None))
 
 
@@ -147,13 +148,13 @@ async def ask_for_probe(tx: AsyncSession, rows: Iterable[Life], now: datetime) -
 async def bring_checkup_forward(tx: AsyncSession, seen: Life, now: datetime) -> bool:
     """Have a life checked up now; False if somebody moved its check-up since it was seen."""
     this = (col(Life.id) == seen.id, col(Life.probe_at).is_not_distinct_from(seen.probe_at))
-    marked = update(Life).where(*this, _active()).values(probe_at=now)
+    marked = update(Life).where(*this, is_serving()).values(probe_at=now)
     return bool((await tx.exec(marked.execution_options(synchronize_session=False))).rowcount)
 
 
 async def vouching(tx: AsyncSession, life: Life, doubt: str, since: datetime) -> tuple[bool, int]:
     """Whether another life of the config was found well after `since`, and of how many tenants `doubt` is held."""
-    theirs = (col(Life.provider_config_id) == life.provider_config_id, _active())
+    theirs = (col(Life.provider_config_id) == life.provider_config_id, is_serving())
     well = select(Life.id).where(*theirs, col(Life.id) != life.id, Life.doubt == "", col(Life.probed_at) > since)
     doubted = select(func.count(func.distinct(col(Life.tenant_id)))).where(*theirs, Life.doubt == doubt)
     return (await tx.exec(well.limit(1))).first() is not None, (await tx.exec(doubted)).one()

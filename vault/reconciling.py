@@ -14,6 +14,7 @@ from domain.life import ENDED, Kind, Status
 from vault.credentials import CURRENT
 from vault.database import Database
 from vault.holds import is_held
+from vault.lives import is_serving
 from vault.paging import PAGE, Page, Place, behind, in_order, page_of
 from vault.tables import AuthSession, Credential, Life, ProviderConfig
 
@@ -39,13 +40,13 @@ async def count_living(db: Database) -> int:
 async def overdue(db: Database, now: datetime, after: Place | None = None, size: int = PAGE) -> Page[Life]:
     """Rows whose refresh was due five minutes ago, without those that a hold keeps from it."""
     free = or_(col(Life.held_until).is_(None), col(Life.held_until) <= now)
-    wanted = [_serving(), free, _config_free(), col(Life.next_due_at) < now - OVERDUE]
+    wanted = [is_serving(), free, _config_free(), col(Life.next_due_at) < now - OVERDUE]
     return await _lives(db, wanted, col(Life.next_due_at), after, size)
 
 
 async def to_probe(db: Database, now: datetime, after: Place | None = None, size: int = PAGE) -> Page[Life]:
     """Rows whose provider should have been asked ten seconds ago whether the credential still works."""
-    due = [_serving(), _config_free(), col(Life.probe_at) < now - PROBE_PATIENCE]
+    due = [is_serving(), _config_free(), col(Life.probe_at) < now - PROBE_PATIENCE]
     return await _lives(db, due, col(Life.probe_at), after, size)
 
 
@@ -95,10 +96,6 @@ def _lives_on() -> ColumnElement[bool]:
     return and_(col(Life.status) != Status.REVOKED, begun)
 
 
-def _serving() -> ColumnElement[bool]:
-    return and_(col(Life.status) == Status.ACTIVE, col(Life.deleted_at).is_(None))
-
-
 def _config_free() -> ColumnElement[bool]:
     """Its breaker wakes the lives of a held config, and it alone."""
     return ~exists().where(col(ProviderConfig.id) == col(Life.provider_config_id), is_held())
@@ -120,7 +117,7 @@ async def _lives(
 
 async def schedule_checkups(tx: AsyncSession, now: datetime, within: timedelta, size: int) -> int:
     """Give serving rows of an earlier version their first check-up, spread over `within`; answers how many."""
-    unplanned = select(Life.id).where(_serving(), col(Life.probe_at).is_(None)).limit(size)
+    unplanned = select(Life.id).where(is_serving(), col(Life.probe_at).is_(None)).limit(size)
     ids = (await tx.exec(unplanned)).all()
     for life_id in ids:
         at = now + within * (crc32(life_id.encode()) / 2**32)

@@ -13,8 +13,9 @@ from temporalio.common import RetryPolicy
 with workflow.unsafe.imports_passed_through():
     from activities.breaker import BreakerActivities, Look, LookOrder, Released
     from activities.messages import ConfigIds
+    from domain.headline import clock
     from domain.schedule import FIRST_BACKOFF
-    from workflows.details import clock
+    from workflows.details import page
     from workflows.messages import BreakerStart
 
 LOOKS_PER_RUN = 50
@@ -113,4 +114,4 @@ def details(start: BreakerStart, seen: Look) -> str:
         ("Scouts so far", str(start.turn)),
         ("Waiting", str(seen.waiting) if seen.kind else "being released"),
     ]
-    return "\n".join([f"**{summary(start.config)}**", "", *(f"- {name}: {value}" for name, value in rows)])
+    return page(summary(start.config), rows)

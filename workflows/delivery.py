@@ -13,6 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.deliver import DeliveryActivities
     from activities.messages import DeliveryOrder, DeliveryReport
     from domain.headline import clock
+    from workflows.details import page
     from workflows.queues import DELIVERY_QUEUE
 
 # A wake after eviction replays the whole run, so runs are kept short (docs/adr/0002).
@@ -97,7 +98,7 @@ def details(workspace_id: str, report: DeliveryReport) -> str:
         ("Last round", f"{report.delivered} delivered, {report.failed} failed{last}"),
         ("Next", "at once" if report.more else timer_summary(report)),
     ]
-    return "\n".join([f"**{delivery_summary(workspace_id)}**", "", *(f"- {name}: {value}" for name, value in rows)])
+    return page(delivery_summary(workspace_id), rows)
 
 
 def timer_summary(report: DeliveryReport) -> str:

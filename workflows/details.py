@@ -1,8 +1,9 @@
 """What a person reads about a life in Temporal's UI, without decoding anything."""
 
+from collections.abc import Iterable
+
 from activities.messages import LifeIds
-from domain.headline import SAYS, Headline, Standing, headline
-from domain.headline import clock as clock
+from domain.headline import SAYS, Headline, Standing, clock, headline
 from domain.life import LifeState
 from domain.wakeup import Step, Wakeup
 
@@ -14,10 +15,7 @@ def summary(life: LifeIds) -> str:
 
 
 def details(life: LifeIds, state: LifeState, wakeup: Wakeup) -> str:
-    """The live page, in Markdown; it says again what the summary said, and first of all how the life stands.
-
-    A list, as Temporal's UI puts no space between the columns of a table.
-    """
+    """The live page of a life; it says again what the summary said, and first of all how the life stands."""
     rows = [
         ("Status", _status(state)),
         ("Generation", str(state.generation)),
@@ -28,17 +26,16 @@ def details(life: LifeIds, state: LifeState, wakeup: Wakeup) -> str:
         ("Open consents", ", ".join(f"{a.session_id} {a.state}" for a in state.attempts) or "none"),
     ]
     head = head_of(state, wakeup)
-    return "\n".join(
-        [
-            f"**{summary(life)}**",
-            "",
-            head.what,
-            "",
-            f"To do: {head.to_do}",
-            "",
-            *(f"- {name}: {value}" for name, value in rows),
-        ]
-    )
+    return page(summary(life), rows, head.what, f"To do: {head.to_do}")
+
+
+def page(title: str, rows: Iterable[tuple[str, str]], *paragraphs: str) -> str:
+    """A live page in Markdown, whatever it is of: title, paragraphs, and a list of what is to be known.
+
+    A list, as Temporal's UI puts no space between the columns of a table.
+    """
+    head = [line for paragraph in (f"**{title}**", *paragraphs) for line in (paragraph, "")]
+    return "\n".join([*head, *(f"- {name}: {value}" for name, value in rows)])
 
 
 def head_of(state: LifeState, wakeup: Wakeup) -> Headline:

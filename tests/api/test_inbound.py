@@ -21,7 +21,7 @@ from api import inbound as route
 from api.app import create_app, openapi_document
 from domain.life import Kind, Status
 from providers.catalog import Catalog
-from vault import inbound
+from vault import configs, inbound
 from vault.database import Database
 from vault.tables import InboundMessage, Life, ProviderConfig
 
@@ -235,7 +235,7 @@ async def test_for_what_has_not_the_form_of_a_signed_message_no_key_is_opened(
         opened.append(config.id)
         return SECRET
 
-    monkeypatch.setattr(inbound, "signing_key", spy)
+    monkeypatch.setattr(configs, "signing_key", spy)
     refused(await send(headers=headers), "signature_refused")
     assert opened == []
     assert (await send()).status_code == 200

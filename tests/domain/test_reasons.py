@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from domain import checkup, forecast
+from domain.holds import SECRET_REPLACED
 from domain.oauth.failures import FailureCode
 from domain.reasons import WHY, because
-from vault import holds
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,7 +30,7 @@ def test_every_code_of_a_failure_has_words() -> None:
 def test_every_doubt_and_every_end_has_words() -> None:
     doubts = {checkup.TOKEN_REFUSED, checkup.SITE_LOST, checkup.SCOPES_LOST, checkup.UNCLEAR, checkup.UNREACHABLE}
     ends = {forecast.INACTIVITY, forecast.ABSOLUTE_LIFETIME, forecast.NO_REFRESH_TOKEN, forecast.CLIENT_SECRET}
-    assert doubts | ends | {holds.SECRET_REPLACED} <= WHY.keys()
+    assert doubts | ends | {SECRET_REPLACED} <= WHY.keys()
 
 
 def test_every_code_of_our_own_has_words() -> None:

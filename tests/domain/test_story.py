@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.holds import SECRET_REPLACED
 from domain.reasons import because
 from domain.story import ATTEMPTS, EVENTS, TOLD, Happened, tell
-from vault import holds, ledger
+from vault import ledger
 
 ROOT = Path(__file__).parents[2]
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -71,7 +72,7 @@ def test_the_same_failure_in_a_row_is_told_once_and_another_one_is_not_the_same(
         ),
         (at(0, "recovered"), "Recovered."),
         (
-            at(0, "provider_config.recovered", holds.SECRET_REPLACED),
+            at(0, "provider_config.recovered", SECRET_REPLACED),
             "The provider accepts the app again: there is a new client secret (client_secret_replaced).",
         ),
         (
