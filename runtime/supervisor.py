@@ -34,11 +34,11 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Seconds. A part that ran `steady` long is restarted at once the next time, others after growing waits."""
+    """Seconds. A part that was ready for `steady` is restarted at once the next time, others after growing waits."""
 
     first_wait: float = 0.5
-    longest_wait: float = 30.0
-    steady: float = 30.0
+    longest_wait: float = 10.0
+    steady: float = 5.0
     ready: float = 60.0
     term: float = TERM_SECONDS
     poll: float = 0.1
@@ -49,6 +49,8 @@ class Patience:
 class _Kept:
     part: Part
     ready: asyncio.Event = field(default_factory=asyncio.Event)
+    ready_at: float | None = None
+    """When its present process was ready, by the loop's clock."""
     child: asyncio.subprocess.Process | None = None
     noted: Process | None = None
     keeper: asyncio.Task[None] | None = None
@@ -112,7 +114,7 @@ class Supervisor:
         wait, ends = self._patience.first_wait, 0
         clock = asyncio.get_running_loop().time
         while True:
-            began = clock()
+            kept.ready_at = None
             code = await self._run_once(kept, again=ends > 0)
             if self._stopping:
                 return
@@ -120,7 +122,7 @@ class Supervisor:
             how = _how(code)
             if not kept.ready.is_set() and (code == REFUSED or ends >= self._patience.tries_before_ready):
                 raise PartFailedError(f"{kept.part.name} {how} before it was ready; its lines above say why")
-            if clock() - began > self._patience.steady:
+            if kept.ready_at is not None and clock() - kept.ready_at > self._patience.steady:
                 wait = self._patience.first_wait
             self._say(kept.part.name, f"{how}; starting it again in {wait:g} s")
             await asyncio.sleep(wait)
@@ -157,6 +159,7 @@ class Supervisor:
         while not await kept.part.ready(pid):  # noqa: ASYNC110 (another process; there is no event to wait for)
             await asyncio.sleep(self._patience.poll)
         kept.ready.set()
+        kept.ready_at = asyncio.get_running_loop().time()
         if again and not self._stopping:
             self._say(kept.part.name, "runs again")
 

@@ -3,6 +3,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,34 @@ async def test_the_wait_grows_up_to_a_bound(supervisor: Supervisor, heard: Heard
     await heard.until("in 0.04 s")
     await eventually(lambda: sum("in 0.04 s" in line for line in heard.lines) > 1)
     assert not any("in 0.08 s" in line for line in heard.lines)
+
+
+async def test_a_part_that_had_worked_is_started_again_at_once_however_often_it_is_killed(heard: Heard) -> None:
+    supervisor = Supervisor(heard.say, lambda: None, replace(IMPATIENT, steady=0))
+    try:
+        await supervisor.start(part(SLEEP))
+        for _ in range(3):
+            heard.lines.clear()
+            os.kill(supervisor.processes[0].pid, signal.SIGKILL)
+            await heard.until("starting it again in 0.02 s")
+            await heard.until("runs again")
+    finally:
+        await supervisor.stop()
+
+
+async def test_a_part_that_does_not_get_ready_any_more_waits_longer_each_time(heard: Heard) -> None:
+    once = iter([True])
+
+    async def ready_once(_pid: int) -> bool:
+        return next(once, False)
+
+    supervisor = Supervisor(heard.say, lambda: None, replace(IMPATIENT, steady=0))
+    try:
+        await supervisor.start(replace(part("import time; time.sleep(0.2); raise SystemExit(1)"), ready=ready_once))
+        await heard.until("in 0.02 s")
+        await heard.until("in 0.04 s")
+    finally:
+        await supervisor.stop()
 
 
 async def test_a_part_that_refuses_to_start_is_not_tried_again(supervisor: Supervisor, heard: Heard) -> None:
