@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from api.deps import ApiDeps
+from vault.holds import holds_still
 from vault.tables import Life
 from workflows.messages import Freshness
 
@@ -30,9 +31,18 @@ class Flights:
 
 
 async def renew(deps: ApiDeps, flights: Flights, life: Life, seen: int) -> Freshness:
-    """Ask for a newer generation than the one seen, in the flight of this life; the row says what came of it."""
+    """Ask for a newer generation than the one seen, in the flight of this life; the row says what came of it.
+
+    While the config is held nobody is asked: no refresh may be sent, and all that expired is read again and again.
+    """
     bucket = int(deps.clock().timestamp()) // BUCKET_SECONDS
-    return await flights.join(life.id, lambda: deps.lives.ensure_fresh(life, seen, bucket, deps.wait))
+
+    async def ask() -> Freshness:
+        if await holds_still(deps.db, life.provider_config_id):
+            return Freshness(seen, pending=True)
+        return await deps.lives.ensure_fresh(life, seen, bucket, deps.wait)
+
+    return await flights.join(life.id, ask)
 
 
 async def _fly(start: Callable[[], Awaitable[Freshness]]) -> Freshness:

@@ -28,7 +28,7 @@ class Case(StrEnum):
 
 TITLES: Mapping[Case, str] = {
     Case.NOT_RUNNING: "living rows without a running workflow",
-    Case.OVERDUE: "rows overdue by five minutes",
+    Case.OVERDUE: "overdue rows",
     Case.PROBE_DUE: "probes overdue",
     Case.STUCK: "workflows stuck on a failing task",
     Case.WITHOUT_ROW: "workflows without a row",

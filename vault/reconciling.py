@@ -19,6 +19,8 @@ from vault.paging import PAGE, Page, Place, behind, in_order, page_of
 from vault.tables import AuthSession, Credential, Life, ProviderConfig
 
 OVERDUE = timedelta(minutes=5)
+OVERDUE_WITHOUT = timedelta(minutes=1)
+"""For one whose credential has ended: its readers go without until somebody wakes it."""
 PROBE_PATIENCE = timedelta(seconds=10)
 
 
@@ -38,9 +40,11 @@ async def count_living(db: Database) -> int:
 
 
 async def overdue(db: Database, now: datetime, after: Place | None = None, size: int = PAGE) -> Page[Life]:
-    """Rows whose refresh was due five minutes ago, without those that a hold keeps from it."""
+    """Rows whose refresh was due long ago, without those that a hold keeps from it."""
     free = or_(col(Life.held_until).is_(None), col(Life.held_until) <= now)
-    wanted = [is_serving(), free, _config_free(), col(Life.next_due_at) < now - OVERDUE]
+    late = col(Life.next_due_at) < now - OVERDUE
+    without = and_(col(Life.next_due_at) < now - OVERDUE_WITHOUT, col(Life.expires_at) <= now)
+    wanted = [is_serving(), free, _config_free(), or_(late, without)]
     return await _lives(db, wanted, col(Life.next_due_at), after, size)
 
 

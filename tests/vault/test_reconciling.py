@@ -104,6 +104,15 @@ async def test_a_row_is_overdue_after_five_minutes(db: Database, row: Any, now: 
     assert await found(partial(reconciling.overdue, db, now)) == [later, late]
 
 
+async def test_a_row_whose_credential_has_ended_is_overdue_after_a_minute(db: Database, row: Any, now: Any) -> None:
+    ended, lives = now, now + timedelta(seconds=1)
+    late = now - timedelta(minutes=1, seconds=1)
+    without = await row("without", next_due_at=late, expires_at=ended)
+    await row("has-one", next_due_at=late, expires_at=lives)
+    await row("just-due", next_due_at=now - MINUTE, expires_at=ended)
+    assert await found(partial(reconciling.overdue, db, now)) == [without]
+
+
 async def test_a_held_row_and_the_rows_of_a_held_config_are_not_overdue(
     db: Database, row: Any, hold: Any, now: Any
 ) -> None:

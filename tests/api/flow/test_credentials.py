@@ -9,11 +9,17 @@ import httpx
 import pytest
 from sqlalchemy import event
 
+from domain.holds import HoldKind
 from domain.life import Kind
-from vault.tables import Life
+from vault import configs
+from vault.configs import NewConfig
+from vault.crypto import Sealer
+from vault.database import Database
+from vault.tables import Life, ProviderConfig
 from workflows.messages import Freshness
 
 Ask = Callable[..., Awaitable[httpx.Response]]
+APP = NewConfig("jira", "client", "secret", "https://app.example.com/oauth/callback", "user")
 
 
 @pytest.fixture
@@ -175,6 +181,28 @@ async def test_at_the_deadline_an_expired_credential_is_pending(
     assert answer.headers["retry-after"] == "2"
     assert "server_error" in answer.json()["detail"]
     assert "old-secret" not in answer.text
+
+
+@pytest.mark.parametrize("kind", [HoldKind.MISCONFIGURED, HoldKind.OUTAGE])
+async def test_while_the_config_is_held_an_expired_credential_is_pending_at_once_and_nobody_is_asked(
+    ask: Ask, new_credential: Any, engine: Any, clock: Any, db: Database, sealer: Sealer, kind: HoldKind
+) -> None:
+    config = await configs.create(db, sealer, "default", APP, clock())
+    await new_credential(provider_config_id=config.id)
+
+    async def set_hold(kind: HoldKind) -> None:
+        async with db.transaction() as tx:
+            row = await tx.get_one(ProviderConfig, config.id)
+            row.hold_kind = kind.value
+
+    clock.advance(hours=1)
+    await set_hold(kind)
+    for changes in ({}, {"force_refresh": True}):
+        assert refused(await ask(**changes)) == (503, "refresh_pending")
+    assert engine.calls == []
+    await set_hold(HoldKind.NONE)
+    await ask()
+    assert engine.heard("ensure_fresh") == 1
 
 
 async def test_an_expired_credential_without_a_refresh_token_asks_nobody(
