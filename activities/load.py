@@ -38,6 +38,7 @@ async def _loaded(deps: Deps, tx: AsyncSession, life: Life) -> Loaded:
         probe_at=life.probe_at,
         doubt=life.doubt,
         knows_holds=True,
+        moves_waiting=True,
         in_doubt_until=await ledger.in_doubt_until(tx, life.id),
     )
 

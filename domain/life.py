@@ -109,6 +109,8 @@ class Loaded:
     """The end of the lease of a refresh whose answer nobody knows: from then on it is to be finished."""
     doubt: str = ""
     knows_holds: bool = False
+    moves_waiting: bool = False
+    """Whether a worker read it that takes what waits along with a longer hold: what was recorded before is kept."""
 
 
 @dataclass(frozen=True, slots=True)

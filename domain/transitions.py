@@ -93,9 +93,8 @@ def _loaded(state: LifeState, fact: Loaded, now: datetime) -> LifeState:
         doubt=fact.doubt,
         knows_holds=fact.knows_holds,
     )
-    if fact.knows_holds and not fact.held_until and _waits_for_a_hold(state):
-        # Released: what was begun and waited for the end of the hold is due now.
-        loaded = replace(loaded, retry_at=now)
+    if fact.knows_holds and _waits_for_a_hold(state):
+        loaded = replace(loaded, retry_at=_after_the_hold(state, fact, now))
     if fact.credential is None:
         return loaded
     if fact.credential.generation != state.generation:
@@ -106,6 +105,17 @@ def _loaded(state: LifeState, fact: Loaded, now: datetime) -> LifeState:
 
 def _waits_for_a_hold(state: LifeState) -> bool:
     return bool(state.held_until and state.retry_at and state.retry_at >= state.held_until)
+
+
+def _after_the_hold(state: LifeState, fact: Loaded, now: datetime) -> datetime | None:
+    """What was begun and waits for the end of a hold is due when that ends.
+
+    A hold that became longer takes it along: a life that is to try before its hold is over would wait by a back-off of
+    its own, and would not be released.
+    """
+    if not fact.held_until:
+        return now
+    return max(fact.held_until, state.retry_at or now) if fact.moves_waiting else state.retry_at
 
 
 def _newly_known(state: LifeState, credential: CredentialRef, jitter: float) -> LifeState:

@@ -128,3 +128,22 @@ def test_the_end_of_a_hold_that_the_row_tells_ends_the_wait_for_it() -> None:
     assert next_wakeup(replace(held, probe_at=None), NOW).at == NOW + timedelta(minutes=30)
     released = apply(held, Loaded(Status.ACTIVE, credential=REF, knows_holds=True), NOW)
     assert (next_wakeup(released, NOW).step, next_wakeup(released, NOW).at) == (Step.REFRESH, NOW)
+
+
+def test_a_life_that_was_read_again_during_its_hold_is_released_with_the_others() -> None:
+    held = apply(ASKED, Held(NOW + timedelta(minutes=30), "client_refused"), NOW)
+    longer = NOW + timedelta(minutes=35)
+    row = Loaded(Status.ACTIVE, credential=REF, knows_holds=True, moves_waiting=True)
+    still = apply(held, replace(row, held_until=longer), NOW + timedelta(minutes=5))
+    assert next_wakeup(replace(still, probe_at=None), NOW).at == longer
+    now = NOW + timedelta(minutes=6)
+    released = apply(still, row, now)
+    assert (next_wakeup(released, now).step, next_wakeup(released, now).at) == (Step.REFRESH, now)
+
+
+def test_a_hold_that_was_read_by_a_worker_of_before_keeps_the_course_that_was_recorded() -> None:
+    held = apply(ASKED, Held(NOW + timedelta(minutes=30), "client_refused"), NOW)
+    row = Loaded(Status.ACTIVE, credential=REF, knows_holds=True)
+    still = apply(held, replace(row, held_until=NOW + timedelta(minutes=35)), NOW)
+    assert still.retry_at == held.retry_at
+    assert apply(still, row, NOW).retry_at == held.retry_at

@@ -42,7 +42,7 @@ class Row(Vault):
     lifetime: timedelta = timedelta(hours=1)
 
     def load(self, jitter: float) -> Loaded:
-        return replace(super().load(jitter), probe_at=self.probe_at, knows_holds=True)
+        return replace(super().load(jitter), probe_at=self.probe_at, knows_holds=True, moves_waiting=True)
 
     def refresh(self, known: int, mood: Mood, jitter: float) -> Fact | None:
         fact = super().refresh(known, mood, jitter)
