@@ -117,6 +117,8 @@ class Database:
             current = await connection.run_sync(lambda c: MigrationContext.configure(c).get_current_revision())
         if current == head():
             return None
+        if _unknown(current):
+            return _newer(current)
         return f"the database is at revision {current or 'none'}, this version needs {head()}; run `authpipe migrate`"
 
 
@@ -126,6 +128,22 @@ def head() -> str:
     revision = ScriptDirectory.from_config(alembic_config()).get_current_head()
     assert revision is not None  # noqa: S101 - the package always holds the first migration
     return revision
+
+
+@cache
+def _revisions() -> frozenset[str]:
+    return frozenset(script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions())
+
+
+def _unknown(revision: str | None) -> bool:
+    return revision is not None and revision not in _revisions()
+
+
+def _newer(revision: str | None) -> str:
+    return (
+        f"the database is at revision {revision}, which this version does not know (its own is {head()}); "
+        "a newer version made it: run that version"
+    )
 
 
 def migrate(url: str) -> None:
@@ -146,6 +164,9 @@ async def _migrate(url: URL) -> None:
 
 
 def _upgrade(connection: Connection) -> None:
+    current = MigrationContext.configure(connection).get_current_revision()
+    if _unknown(current):
+        raise DatabaseUnusable(_newer(current))
     config = alembic_config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
