@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3 python,\
 	$(shell $(name) -c 'import sys; sys.version_info >= (3, 11) and print("$(name)")' 2>/dev/null)))
 
-.PHONY: help install dev demo test browser screenshots red crash chaos year bench check fix lock clean
+.PHONY: help install dev demo test browser screenshots red crash chaos year rehearse bench check fix lock clean
 
 help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +57,9 @@ chaos: $(STAMP) ## ten minutes of kills and faults under load; MINUTES=, SEED=, 
 year: $(STAMP) ## connection-years in a minute; then a year and ninety days in simulated time (half an hour); ARGS="--connections 10000" for whole years
 	@$(BIN)/python -m tests.years $(ARGS)
 	@$(BIN)/python -m pytest -m slow -k "ninety_days or for_a_year" tests/end_to_end
+
+rehearse: $(STAMP) ## build as the image does, back the vault up, restore it into an empty engine
+	@$(BIN)/python -m pytest tests/deploy
 
 bench: $(STAMP) ## measure reads and replays, as ratios in one run
 	@$(BIN)/python -m bench.read

@@ -6,30 +6,62 @@ import os
 import sys
 from collections.abc import Callable
 from importlib import metadata
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from runtime.commands.api_keys import api_keys
+from runtime.commands.configs import configs
+from runtime.commands.events import events
+from runtime.commands.lives import connections, installations
+from runtime.commands.printing import note, warn_on_stderr, working
+from runtime.commands.providers import providers
 from runtime.errors import StartError
 from runtime.logs import configure_logs
 from runtime.settings import load_settings
 
 REFUSED = 2
+INTERRUPTED = 130
+GROUPS = {
+    "connections": connections,
+    "installations": installations,
+    "providers": providers,
+    "configs": configs,
+    "api-keys": api_keys,
+    "events": events,
+}
+
+
+class OneLine(TyperGroup):
+    """Ends a refusal and Ctrl-C with one line on stderr and an exit code that says which it was."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was named."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            typer.echo("authpipe: interrupted", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+        except StartError as error:
+            for line in f"authpipe: {error}".splitlines():
+                note(line)
+            raise typer.Exit(getattr(error, "exit_code", REFUSED)) from None
+
 
 app = typer.Typer(
     name="authpipe",
+    cls=OneLine,
     help="Self-hosted OAuth connection management on Temporal.",
     no_args_is_help=True,
     add_completion=False,
     # Its tracebacks show local variables, and with them secrets.
     pretty_exceptions_enable=False,
 )
-api_keys = typer.Typer(no_args_is_help=True, help="The keys that callers of the API hold.")
-app.add_typer(api_keys, name="api-keys")
+for name, group in GROUPS.items():
+    app.add_typer(group, name=name)
 keys = typer.Typer(no_args_is_help=True, help="The keys that seal what is in the vault.")
 app.add_typer(keys, name="keys")
-
-Workspace = Annotated[str, typer.Option(help="Id of the workspace the key belongs to.")]
 
 
 @app.command()
@@ -85,48 +117,13 @@ def openapi() -> None:
     typer.echo(json.dumps(openapi_document(), indent=2, sort_keys=True))
 
 
-@api_keys.command("add")
-def add_key(
-    name: Annotated[str, typer.Argument(help="What the key is for.")],
-    role: Annotated[
-        Literal["secret", "publishable"], typer.Option(help="A publishable key may stand in a web page.")
-    ] = "secret",
-    workspace: Workspace = "default",
-) -> None:
-    """Make a key. It is printed once and cannot be shown again."""
-    from runtime.vault_setup import add_api_key
-
-    key_id, key = asyncio.run(add_api_key(load_settings(), workspace, name, role))
-    typer.echo(f"{key_id}  {role}  {name}", err=True)
-    typer.echo(key)
-
-
-@api_keys.command("list")
-def list_keys(workspace: Workspace = "default") -> None:
-    """List the keys, without the keys themselves."""
-    from runtime.vault_setup import list_api_keys
-
-    for key in asyncio.run(list_api_keys(load_settings(), workspace)):
-        typer.echo("  ".join(key))
-
-
-@api_keys.command("revoke")
-def revoke_key(
-    key_id: Annotated[str, typer.Argument(help="The id that `list` shows.")], workspace: Workspace = "default"
-) -> None:
-    """End a key. An API process that used it just now may still take it for up to five seconds."""
-    from runtime.vault_setup import revoke_api_key
-
-    asyncio.run(revoke_api_key(load_settings(), workspace, key_id))
-    typer.echo(f"Key {key_id} is revoked; a running API process may still take it for up to five seconds.")
-
-
 @keys.command("rewrap")
 def rewrap_keys() -> None:
     """Wrap every data key by the first key-encryption key; the others can be taken away afterwards."""
     from runtime.vault_setup import rewrap_data_keys
 
-    changed = asyncio.run(rewrap_data_keys(load_settings()))
+    with working("Wrapping …"):
+        changed = asyncio.run(rewrap_data_keys(load_settings()))
     typer.echo(f"{changed} data {'key was' if changed == 1 else 'keys were'} wrapped anew.")
 
 
@@ -146,6 +143,7 @@ def version() -> None:
 
 def main() -> None:
     """Entry of `authpipe`."""
+    warn_on_stderr()
     _one_line(app)
 
 

@@ -81,6 +81,9 @@ class Settings(BaseSettings):
         repr=False,
         description="The vault: `sqlite:///file` or `postgresql://user:password@host/name`.",
     )
+    database_url_file: Folder | None = Field(
+        None, description="File that holds what `AUTHPIPE_DATABASE_URL` would hold, for its password's sake."
+    )
     api_host: str = Field("127.0.0.1", min_length=1, description="Address the API listens on.")
     api_port: Port = Field(8080, description="Port the API listens on.")
     temporal_port: Port = Field(7233, description="Port of Temporal on this machine, when no address is given.")
@@ -153,6 +156,21 @@ class Settings(BaseSettings):
     @classmethod
     def _any_case(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_database_url(cls, given: dict[str, Any]) -> dict[str, Any]:
+        file = given.get("database_url_file")
+        if not file:
+            return given
+        if given.get("database_url"):
+            raise ValueError(f"{PREFIX}DATABASE_URL: is set together with {PREFIX}DATABASE_URL_FILE; keep one of them")
+        try:
+            url = Path(file).expanduser().read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or "it is not text"
+            raise ValueError(f"{PREFIX}DATABASE_URL_FILE: cannot be read ({why})") from None
+        return {**given, "database_url": url}
 
     @property
     def development(self) -> bool:

@@ -10,15 +10,19 @@ from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSe
 from temporalio.client import Client
 from temporalio.common import SearchAttributeKey
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
-from temporalio.service import RetryConfig, RPCError
+from temporalio.service import RetryConfig, RPCError, RPCStatusCode
 
 from runtime.errors import SearchAttributeError, SettingsError
 from runtime.settings import Settings
 
 # The API answers from the vault when Temporal is away, so it must notice within a second.
 FAST = RetryConfig(initial_interval_millis=50, max_interval_millis=300, max_elapsed_time_millis=800, max_retries=3)
+# Temporal Cloud, and a cluster with authorisation, keep the operator service to their operators.
+NOT_FOR_US = frozenset({RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED, RPCStatusCode.UNIMPLEMENTED})
 FIRST_WAIT_SECONDS = 0.25
 LONGEST_WAIT_SECONDS = 5.0
+
+Kinds = dict[str, IndexedValueType.ValueType]
 
 log = structlog.get_logger(__name__)
 
@@ -65,7 +69,13 @@ async def register_search_attributes(client: Client, keys: Sequence[SearchAttrib
     Raises `SearchAttributeError`.
     """
     wanted = {key.name: IndexedValueType.ValueType(int(key.indexed_value_type)) for key in keys}
-    present = await _present(client)
+    try:
+        present = await _present(client)
+    except RPCError as error:
+        if error.status not in NOT_FOR_US:
+            raise
+        await _require_known(client, wanted, error.status)
+        return
     missing = {name: kind for name, kind in wanted.items() if name not in present}
     if missing:
         await _add(client, missing)
@@ -79,24 +89,45 @@ async def register_search_attributes(client: Client, keys: Sequence[SearchAttrib
         )
 
 
-async def _present(client: Client) -> dict[str, IndexedValueType.ValueType]:
+async def _present(client: Client) -> Kinds:
     answer = await client.operator_service.list_search_attributes(
         ListSearchAttributesRequest(namespace=client.namespace)
     )
     return dict(answer.custom_attributes)
 
 
-async def _add(client: Client, missing: dict[str, IndexedValueType.ValueType]) -> None:
+async def _add(client: Client, missing: Kinds) -> None:
     request = AddSearchAttributesRequest(namespace=client.namespace, search_attributes=missing)
     try:
         await client.operator_service.add_search_attributes(request)
     except RPCError as error:
-        # Temporal Cloud, and a cluster with authorisation, keep this to their operators.
-        wanted = ", ".join(f"{name} ({_type_name(kind)})" for name, kind in missing.items())
-        raise SearchAttributeError(
-            f"Temporal namespace {client.namespace!r} lacks search attributes and refuses to create them "
-            f"({error.status.name}); create them there: {wanted}"
-        ) from None
+        raise _refused(client, missing, error.status) from None
+
+
+async def _require_known(client: Client, wanted: Kinds, refused: RPCStatusCode) -> None:
+    """Without a list to read: a query that names an unknown one is refused. Their types stay unseen."""
+    missing = {name: kind for name, kind in wanted.items() if not await _known(client, name)}
+    if missing:
+        raise _refused(client, missing, refused) from None
+    log.warning("search attributes are there, their types cannot be compared", refused=refused.name)
+
+
+async def _known(client: Client, name: str) -> bool:
+    try:
+        await client.count_workflows(f"{name} IS NULL")
+    except RPCError as error:
+        if error.status is not RPCStatusCode.INVALID_ARGUMENT:
+            raise
+        return False
+    return True
+
+
+def _refused(client: Client, missing: Kinds, status: RPCStatusCode) -> SearchAttributeError:
+    wanted = " ".join(f"--name {name} --type {_type_name(kind)}" for name, kind in missing.items())
+    return SearchAttributeError(
+        f"Temporal namespace {client.namespace!r} lacks search attributes and refuses to create them ({status.name}); "
+        f"whoever may, runs: temporal operator search-attribute create --namespace {client.namespace} {wanted}"
+    )
 
 
 def _type_name(kind: IndexedValueType.ValueType | None) -> str:

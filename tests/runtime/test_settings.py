@@ -74,6 +74,32 @@ def test_a_provider_is_swapped_in_development_only(monkeypatch: pytest.MonkeyPat
     assert line.startswith("AUTHPIPE_PROVIDER_ORIGINS: is for development only")
 
 
+def test_the_database_url_may_stand_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("postgresql://u:s3cr3t@h/d\n")
+    monkeypatch.setenv("AUTHPIPE_DATABASE_URL_FILE", str(tmp_path / "url"))
+    assert load_settings().database_url == "postgresql+asyncpg://u:s3cr3t@h/d"
+    assert "s3cr3t" not in repr(load_settings())
+    line = refusal(monkeypatch, AUTHPIPE_DATABASE_URL="postgresql://u:s3cr3t@h/d")
+    assert line == "AUTHPIPE_DATABASE_URL: is set together with AUTHPIPE_DATABASE_URL_FILE; keep one of them"
+
+
+@pytest.mark.parametrize(
+    ("held", "said"),
+    [
+        (None, "AUTHPIPE_DATABASE_URL_FILE: cannot be read (No such file or directory)"),
+        (b"\xff\xfes3cr3t", "AUTHPIPE_DATABASE_URL_FILE: cannot be read (it is not text)"),
+        (b"mysql://u:s3cr3t@h/d", "AUTHPIPE_DATABASE_URL: must begin with sqlite:// or postgresql://"),
+        (b"", "AUTHPIPE_DATABASE_URL: must begin with sqlite:// or postgresql://"),
+    ],
+)
+def test_a_file_without_a_usable_url_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, held: bytes | None, said: str
+) -> None:
+    if held is not None:
+        (tmp_path / "url").write_bytes(held)
+    assert refusal(monkeypatch, AUTHPIPE_DATABASE_URL_FILE=str(tmp_path / "url")) == said
+
+
 def test_settings_cannot_be_changed_and_do_not_show_secrets() -> None:
     settings = load_settings(key_encryption_key="k:s3cr3t", database_url="postgresql://u:s3cr3t@h/d")
     assert "s3cr3t" not in repr(settings)

@@ -1,4 +1,5 @@
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -7,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 from temporalio.client import Client
 from temporalio.common import SearchAttributeKey
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode, TLSConfig
 from temporalio.testing import WorkflowEnvironment
 
 from runtime.errors import SearchAttributeError, SettingsError
@@ -16,6 +17,7 @@ from runtime.settings import Settings
 from runtime.temporal import FAST, connect, connect_config, register_search_attributes
 from runtime.temporal_server import find_binary
 
+CLOUD = Path(__file__).parents[2] / "docs" / "temporal-cloud.md"
 Eventually = Callable[[Callable[[], bool]], Awaitable[None]]
 
 
@@ -36,6 +38,30 @@ def test_temporals_own_variables_are_obeyed(
     monkeypatch.setenv("TEMPORAL_NAMESPACE", "ours")
     config = connect_config(settings_with())
     assert (config["target_host"], config["namespace"]) == ("temporal.example.com:7233", "ours")
+
+
+def test_a_profile_file_gives_address_namespace_tls_and_key(
+    settings_with: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The file that docs/temporal-cloud.md shows."""
+    shown = re.search(r"```toml\n(.*?)```", CLOUD.read_text(encoding="utf-8"), re.DOTALL)
+    assert shown
+    for name in ("client.pem", "client.key"):
+        (tmp_path / name).write_text(f"contents of {name}")
+    file = tmp_path / "temporal.toml"
+    file.write_text(shown[1].replace("/run/secrets/", f"{tmp_path}/"))
+    monkeypatch.setenv("TEMPORAL_CONFIG_FILE", str(file))
+    by_key = connect_config(settings_with())
+    assert by_key["target_host"].endswith(":7233")
+    assert by_key["namespace"] == "authpipe.a1b2c"
+    assert by_key["api_key"] == "…"
+    assert by_key["tls"] is True or by_key["tls"]
+    monkeypatch.setenv("TEMPORAL_PROFILE", "certificate")
+    by_certificate = connect_config(settings_with())
+    assert isinstance(by_certificate["tls"], TLSConfig)
+    assert by_certificate["tls"].client_cert == b"contents of client.pem"
+    monkeypatch.setenv("TEMPORAL_NAMESPACE", "another")
+    assert connect_config(settings_with())["namespace"] == "another"
 
 
 def test_development_never_leaves_this_machine(
@@ -93,5 +119,25 @@ async def test_a_search_attribute_of_another_type_is_named(engine: Client) -> No
 
 async def test_a_server_that_refuses_to_create_them_is_told_apart(engine: Client) -> None:
     keys = [SearchAttributeKey.for_bool(f"RuntimeBool{n}") for n in range(4)]
-    with pytest.raises(SearchAttributeError, match="refuses to create them"):
+    with pytest.raises(SearchAttributeError, match="refuses to create them") as caught:
         await register_search_attributes(engine, keys)
+    assert "search-attribute create --namespace default --name RuntimeBool" in str(caught.value)
+    assert "--type Bool" in str(caught.value)
+
+
+async def test_where_they_may_not_be_listed_a_query_tells_whether_they_are_there(
+    engine: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, absent = SearchAttributeKey.for_keyword("RuntimeFour"), SearchAttributeKey.for_keyword("RuntimeFive")
+    await register_search_attributes(engine, [there])
+
+    async def refuse(_request: object) -> None:
+        raise RPCError("not for you", RPCStatusCode.PERMISSION_DENIED, b"")
+
+    monkeypatch.setattr(engine.operator_service, "list_search_attributes", refuse)
+    with capture_logs() as lines:
+        await register_search_attributes(engine, [there])
+    assert lines[0]["refused"] == "PERMISSION_DENIED"
+    with pytest.raises(SearchAttributeError, match="--name RuntimeFive --type Keyword") as caught:
+        await register_search_attributes(engine, [there, absent])
+    assert "RuntimeFour" not in str(caught.value)

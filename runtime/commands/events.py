@@ -1,0 +1,142 @@
+"""`authpipe events`: what happened, whether the builder's backend heard of it, and sending it again."""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal
+
+import typer
+
+from runtime.commands.options import (
+    DEFAULT_LIMIT,
+    AllOption,
+    CursorOption,
+    JsonOption,
+    LimitOption,
+    WorkspaceOption,
+    asked_for,
+    end_of,
+    examples,
+    in_path,
+    listing,
+)
+from runtime.errors import StartError
+
+PATH = "/api/events"
+DONE = 0
+NOT_SO = 1
+EventId = Annotated[str, typer.Argument(help="The id that `list` shows.")]
+
+events = typer.Typer(no_args_is_help=True, help="What happened, and its delivery to the builder's webhook.")
+
+
+@events.command(
+    "list",
+    epilog=examples("authpipe events list --delivery dead", "authpipe events list --connection ID --all --json"),
+)
+def list_events(
+    kind: Annotated[str, typer.Option("--type", help="Only this type, such as `connection.needs_reauth`.")] = "",
+    connection: Annotated[str, typer.Option("--connection", help="Only those of this connection.")] = "",
+    installation: Annotated[str, typer.Option("--installation", help="Only those of this installation.")] = "",
+    delivery: Annotated[
+        Literal["any", "none", "pending", "delivered", "dead"],
+        typer.Option("--delivery", help="Only those: `none` were not to be delivered, `dead` were given up."),
+    ] = "any",
+    limit: LimitOption = DEFAULT_LIMIT,
+    cursor: CursorOption = "",
+    everything: AllOption = False,
+    workspace: WorkspaceOption = "default",
+    as_json: JsonOption = False,
+) -> None:
+    """List events, newest first, with how their delivery stands."""
+    from runtime.commands.printing import document, moment, table
+
+    filters = {
+        "event_type": kind,
+        "connection_id": connection,
+        "installation_id": installation,
+        "delivery": "" if delivery == "any" else delivery,
+    }
+    page = listing(PATH, workspace, asked_for(limit, cursor, "", **filters), everything=everything)
+    if as_json:
+        document(page)
+        return
+    if page["data"]:
+        rows = [
+            (
+                event["id"],
+                moment(event["created_at"]),
+                event["event_type"],
+                event.get("connection_id") or event.get("installation_id") or event.get("provider_config_id"),
+                event["delivery"],
+                event["delivery_attempts"],
+                event.get("last_error"),
+            )
+            for event in page["data"]
+        ]
+        table(("id", "at", "type", "of", "delivery", "tries", "last error"), rows)
+    end_of(page)
+
+
+@events.command("show", epilog=examples("authpipe events show ID"))
+def show_event(event_id: EventId, workspace: WorkspaceOption = "default", as_json: JsonOption = False) -> None:
+    """Show one event with its data. Ends with 1 if its delivery was given up."""
+    from runtime.commands.printing import card, document
+
+    found = listing(PATH, workspace, asked_for(1, "", "", id=event_id), everything=False)["data"]
+    if not found:
+        raise StartError("not_found: there is no event of that id; see `authpipe events list`")
+    document(found[0]) if as_json else card(found[0])
+    raise typer.Exit(NOT_SO if found[0]["delivery"] == "dead" else DONE)
+
+
+@events.command("replay", epilog=examples("authpipe events replay ID", "authpipe events replay --dead"))
+def replay_events(
+    event_id: Annotated[str, typer.Argument(help="The id that `list` shows; leave it out with --dead.")] = "",
+    dead: Annotated[bool, typer.Option("--dead", help="Every event whose delivery was given up.")] = False,
+    workspace: WorkspaceOption = "default",
+    as_json: JsonOption = False,
+) -> None:
+    """Send an event again, or all that were given up; this puts them in the queue, and a worker delivers them."""
+    from runtime.commands.printing import document, say, working
+
+    if bool(event_id) is dead:
+        raise StartError("events replay: name one event, or add --dead; not both")
+    ids = _dead(workspace) if dead else [event_id]
+    with working(f"Queueing {len(ids)} …") as told:
+        queued = _replay(workspace, ids, told)
+    if as_json:
+        document({"data": queued})
+    else:
+        say(f"{len(queued)} {'event is' if len(queued) == 1 else 'events are'} in the queue again.")
+
+
+@events.command("webhook", epilog=examples("authpipe events webhook"))
+def show_webhook(workspace: WorkspaceOption = "default", as_json: JsonOption = False) -> None:
+    """Show where events go and how that fares. Ends with 1 if they go nowhere, or are held back."""
+    from runtime.commands.asking import Operator, as_operator
+    from runtime.commands.printing import card, document
+
+    async def work(operator: Operator) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = (await operator.ask("GET", "/api/webhook-config")).body
+        return found
+
+    endpoint = as_operator(workspace, work)
+    document(endpoint) if as_json else card(endpoint)
+    raise typer.Exit(NOT_SO if endpoint.get("disabled_at") or endpoint.get("paused_until") else DONE)
+
+
+def _dead(workspace: str) -> list[str]:
+    asked = asked_for(DEFAULT_LIMIT, "", "created_at id", delivery="dead")
+    return [event["id"] for event in listing(PATH, workspace, asked, everything=True)["data"]]
+
+
+def _replay(workspace: str, ids: list[str], told: Callable[[str], None]) -> list[Any]:
+    from runtime.commands.asking import Operator, as_operator
+
+    async def work(operator: Operator) -> list[Any]:
+        queued = []
+        for number, event_id in enumerate(ids, start=1):
+            queued.append((await operator.ask("POST", f"{PATH}/{in_path(event_id)}/replay")).body)
+            told(f"Queueing … {number} of {len(ids)}")
+        return queued
+
+    return as_operator(workspace, work)

@@ -1,0 +1,69 @@
+"""The options that several groups share, and the paging of their lists."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 200
+
+WorkspaceOption = Annotated[str, typer.Option("--workspace", help="Id of the workspace to look in.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")]
+LimitOption = Annotated[int, typer.Option("--limit", min=1, max=MAX_LIMIT, help="Rows of one page.")]
+CursorOption = Annotated[str, typer.Option("--cursor", help="Go on where a page ended; it printed the cursor.")]
+AllOption = Annotated[bool, typer.Option("--all", help="Print every page.")]
+
+
+def listing(path: str, workspace: str, asked: Mapping[str, Any], *, everything: bool) -> dict[str, Any]:
+    """A page of a search, or all of them joined into one. `path` is the resource's, as in `/api/connections`."""
+    from runtime.commands.asking import Operator, as_operator
+    from runtime.commands.printing import working
+
+    async def work(operator: Operator) -> dict[str, Any]:
+        body = dict(asked) | ({"limit": MAX_LIMIT} if everything else {})
+        page: dict[str, Any] = (await operator.ask("POST", f"{path}/search", body)).body
+        while everything and page["has_more"]:
+            more = (await operator.ask("POST", f"{path}/search", body | {"cursor": page["next_cursor"]})).body
+            told(f"Reading … {len(page['data'])} so far")
+            page = more | {"data": page["data"] + more["data"], "limit": len(page["data"]) + len(more["data"])}
+        return page
+
+    with working("Reading …") as told:
+        return as_operator(workspace, work)
+
+
+def asked_for(limit: int, cursor: str, sort: str, **filters: Any) -> dict[str, Any]:
+    """The body of a search. `sort` is `field field:desc …`; filters without a value are left out."""
+    by = [directive.partition(":") for directive in sort.split()]
+    return {
+        "limit": limit,
+        "cursor": cursor,
+        "sort": [{"field": field, "direction": way or "asc"} for field, _, way in by],
+        "filter": {
+            name: value if isinstance(value, dict) else {"eq": value} for name, value in filters.items() if value
+        },
+    }
+
+
+def examples(*lines: str) -> str:
+    """The end of a help page: a command a line."""
+    # An empty line is what keeps typer from joining them.
+    return "\n\n".join(("Example:" if len(lines) == 1 else "Examples:", *lines))
+
+
+def end_of(page: Mapping[str, Any]) -> None:
+    """Say on stderr that there was nothing, or that there is more."""
+    from runtime.commands.printing import note
+
+    if not page["data"]:
+        note("Nothing was found.")
+    elif page.get("has_more"):
+        note(f"There is more: add --all, or --cursor {page['next_cursor']}")
+
+
+def in_path(row_id: str) -> str:
+    """An id as a part of a path: whatever is typed, it stays one part."""
+    from urllib.parse import quote
+
+    return quote(row_id, safe="") or "-"
