@@ -133,7 +133,7 @@ def warn_on_stderr() -> None:
     structlog.configure(
         processors=[structlog.processors.add_log_level, redact, structlog.processors.KeyValueRenderer()],
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )
 
 

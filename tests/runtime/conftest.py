@@ -2,11 +2,12 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from runtime.settings import PREFIX, Settings, load_settings
 
@@ -16,6 +17,13 @@ def _empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith((PREFIX, "TEMPORAL_")):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    """A command sends the process's logs elsewhere; the next test's are its own."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -70,8 +70,8 @@ async def test_a_database_that_is_behind_says_which_revision_it_has_and_needs(op
     await asyncio.to_thread(migrate, new_url)
     assert await db.behind() is None
     async with db.transaction() as tx:
-        await tx.exec(text("UPDATE alembic_version SET version_num = '0000'"))
-    assert f"at revision 0000, this version needs {head()}" in str(await db.behind())
+        await tx.exec(text("UPDATE alembic_version SET version_num = '0001'"))
+    assert f"at revision 0001, this version needs {head()}" in str(await db.behind())
 
 
 def difference(connection: Connection) -> list[object]:
