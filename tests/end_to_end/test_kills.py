@@ -43,9 +43,10 @@ async def test_a_life_goes_on_after_a_part_was_killed(stack, part):
 async def test_a_worker_killed_between_the_answer_and_the_commit_loses_no_grant(stack):
     """The provider rotated and its answer is lost: the same token is sent again inside the replay window."""
     app = await connected(stack, token_lifetime=40)
-    before = (await app.read("t")).json()
     fault = {"endpoint": "token", "kind": "drop_after", "times": 1, "grant_type": "refresh_token"}
     await stack.simulator.post("/_admin/faults", json=fault)
+    # Read after the fault is in place: a refresh that was due by itself before it would count as the one that met it.
+    before = (await app.read("t")).json()
 
     async def refreshed():
         read = await app.read("t", force_refresh=True)
