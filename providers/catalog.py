@@ -40,16 +40,39 @@ def load_catalog(
     `origins` swaps the origin of every address of a provider, by id: development alone may pass it. Raises
     ProviderFileError for a faulty file or folder, an id given twice, and an origin that cannot be.
     """
-    found: dict[str, Provider] = {}
-    for path in (*_files(BUILT_IN), *(_files(extra_dir) if extra_dir else ())):
-        provider = load_provider(path, allow_loopback_http=allow_loopback_http)
-        if provider.id in found:
-            raise ProviderFileError(path, "id", f"{provider.id!r} is already in the catalog; choose another")
-        found[provider.id] = provider
+    read, faults = read_files(extra_dir, allow_loopback_http=allow_loopback_http)
+    if faults:
+        raise faults[0]
+    found = {provider.id: provider for provider in read.values()}
     for provider_id, origin in (origins or {}).items():
         _check_origin(found, provider_id, origin, allow_loopback_http=allow_loopback_http)
         found[provider_id] = with_origin(found[provider_id], origin)
     return Catalog(dict(sorted(found.items())))
+
+
+def read_files(
+    extra_dir: Path | None = None, *, allow_loopback_http: bool = False
+) -> tuple[dict[Path, Provider], list[ProviderFileError]]:
+    """Each right file with its provider, and what is wrong with the others: no faulty file hides another."""
+    read: dict[Path, Provider] = {}
+    faults: list[ProviderFileError] = []
+    paths, ids = _files(BUILT_IN), set()
+    try:
+        paths += _files(extra_dir) if extra_dir else []
+    except ProviderFileError as fault:
+        faults.append(fault)
+    for path in paths:
+        try:
+            provider = load_provider(path, allow_loopback_http=allow_loopback_http)
+        except ProviderFileError as fault:
+            faults.append(fault)
+            continue
+        if provider.id in ids:
+            faults.append(ProviderFileError(path, "id", f"{provider.id!r} is already in the catalog; choose another"))
+            continue
+        ids.add(provider.id)
+        read[path] = provider
+    return read, faults
 
 
 def with_origin(provider: Provider, origin: str) -> Provider:

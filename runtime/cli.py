@@ -21,7 +21,6 @@ from runtime.errors import StartError
 from runtime.logs import configure_logs
 from runtime.settings import load_settings
 
-REFUSED = 2
 INTERRUPTED = 130
 GROUPS = {
     "connections": connections,
@@ -44,9 +43,7 @@ class OneLine(TyperGroup):
             typer.echo("authpipe: interrupted", err=True)
             raise typer.Exit(INTERRUPTED) from None
         except StartError as error:
-            for line in f"authpipe: {error}".splitlines():
-                note(line)
-            raise typer.Exit(getattr(error, "exit_code", REFUSED)) from None
+            raise typer.Exit(_refused(error)) from None
 
 
 app = typer.Typer(
@@ -160,8 +157,14 @@ def _one_line(run: Callable[[], object]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except StartError as error:
-        typer.echo(f"authpipe: {error}", err=True)
-        sys.exit(REFUSED)
+        sys.exit(_refused(error))
+
+
+def _refused(error: StartError) -> int:
+    """Say what is to be put right; answers the exit code."""
+    for line in f"authpipe: {error}".splitlines():
+        note(line)
+    return error.exit_code
 
 
 if __name__ == "__main__":

@@ -1,14 +1,16 @@
-"""Refusals that a person must act on. Each is one plain sentence; the command prints it and ends with code 2."""
+"""Refusals that a person must act on. Each is one plain sentence; the command prints it and ends with its exit code."""
 
 
 class StartError(Exception):
     """Something on this machine has to be put right before Authpipe can start.
 
-    `str()` of it is one line that says what is wrong and what to do. `code` is stable, for scripts and tests.
+    `str()` of it is one line that says what is wrong and what to do. `code` is stable, for scripts and tests;
+    `exit_code` is what the command ends with.
     It never holds a secret's value.
     """
 
     code = "start_error"
+    exit_code = 2
 
 
 class SettingsError(StartError):

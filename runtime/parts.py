@@ -76,17 +76,20 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 async def _polls(settings: Settings, pid: int) -> bool:
+    try:
+        return await polls(await Client.connect(f"{HOST}:{settings.temporal_port}"), pid)
+    except (RuntimeError, RPCError):
+        return False
+
+
+async def polls(client: Client, pid: int) -> bool:
     """True once that very process asks Temporal for work; the server also lists pollers of minutes ago."""
     request = DescribeTaskQueueRequest(
         namespace="default",
         task_queue=TaskQueue(name=LIFE_QUEUE),
         task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
     )
-    try:
-        client = await Client.connect(f"{HOST}:{settings.temporal_port}")
-        answer = await client.workflow_service.describe_task_queue(request)
-    except (RuntimeError, RPCError):
-        return False
+    answer = await client.workflow_service.describe_task_queue(request)
     return any(poller.identity.startswith(f"{pid}@") for poller in answer.pollers)
 
 

@@ -164,7 +164,7 @@ class Settings(BaseSettings):
         if not file:
             return given
         if given.get("database_url"):
-            raise ValueError(f"{PREFIX}DATABASE_URL: is set together with {PREFIX}DATABASE_URL_FILE; keep one of them")
+            raise _given_twice("database_url")
         try:
             url = Path(file).expanduser().read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
@@ -185,9 +185,7 @@ class Settings(BaseSettings):
         if self.pause_dir and not self.development:
             raise ValueError(f"{PREFIX}PAUSE_DIR: is for development only; it lets files stop a process")
         if self.key_encryption_key and self.key_encryption_key_file:
-            raise ValueError(
-                f"{PREFIX}KEY_ENCRYPTION_KEY: is set together with {PREFIX}KEY_ENCRYPTION_KEY_FILE; keep one of them"
-            )
+            raise _given_twice("key_encryption_key")
         if self.provider_timeout_seconds >= self.refresh_lease_seconds:
             raise ValueError(
                 f"{PREFIX}PROVIDER_TIMEOUT_SECONDS: must be less than {PREFIX}REFRESH_LEASE_SECONDS "
@@ -199,6 +197,11 @@ class Settings(BaseSettings):
 def variable(field: str) -> str:
     """The environment variable of a setting."""
     return PREFIX + field.upper()
+
+
+def _given_twice(field: str) -> ValueError:
+    name = variable(field)
+    return ValueError(f"{name}: is set together with {name}_FILE; keep one of them")
 
 
 def load_settings(**given: Any) -> Settings:

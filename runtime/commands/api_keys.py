@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from runtime.commands.options import JsonOption, examples
+from runtime.commands.printing import document, note, say, table
 from runtime.settings import load_settings
 
 Workspace = Annotated[str, typer.Option(help="Id of the workspace the key belongs to.")]
@@ -22,7 +23,6 @@ def add_key(
     workspace: Workspace = "default",
 ) -> None:
     """Make a key. It is printed once and cannot be shown again."""
-    from runtime.commands.printing import note
     from runtime.vault_setup import add_api_key
 
     key_id, key = asyncio.run(add_api_key(load_settings(), workspace, name, role))
@@ -33,7 +33,6 @@ def add_key(
 @api_keys.command("list", epilog=examples("authpipe api-keys list --json"))
 def list_keys(workspace: Workspace = "default", as_json: JsonOption = False) -> None:
     """List the living keys, without the keys themselves."""
-    from runtime.commands.printing import document, note, table
     from runtime.vault_setup import list_api_keys
 
     titles = ("id", "role", "created_at", "name")
@@ -51,7 +50,6 @@ def revoke_key(
     key_id: Annotated[str, typer.Argument(help="The id that `list` shows.")], workspace: Workspace = "default"
 ) -> None:
     """End a key. An API process that used it just now may still take it for up to five seconds."""
-    from runtime.commands.printing import say
     from runtime.vault_setup import revoke_api_key
 
     asyncio.run(revoke_api_key(load_settings(), workspace, key_id))

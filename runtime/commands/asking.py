@@ -15,14 +15,13 @@ import httpx
 from api.app import create_app
 from api.auth import Caller, secret_only
 from api.deps import ApiDeps
+from runtime.commands.options import NOT_SO
 from runtime.compose import open_api_deps
 from runtime.errors import StartError
 from runtime.settings import load_settings
 from vault.tables import Workspace
 
 T = TypeVar("T")
-ASKED_WRONGLY = 2
-NOT_AS_IT_SHOULD_BE = 1
 DEFAULT_WORKSPACE = "default"
 # Not the asking is wrong then, but how the thing asked about stands.
 _TROUBLES = frozenset({"needs_reauth", "not_connected", "webhook_missing"})
@@ -36,7 +35,7 @@ class Refusal(StartError):
     def __init__(self, problem: Mapping[str, Any], status: int) -> None:
         self.code = str(problem.get("code", "internal"))
         trouble = status >= _SERVER_ERROR or self.code in _TROUBLES
-        self.exit_code = NOT_AS_IT_SHOULD_BE if trouble else ASKED_WRONGLY
+        self.exit_code = NOT_SO if trouble else StartError.exit_code
         fields = [f"{error.get('location')}: {error.get('message')}" for error in problem.get("errors") or ()]
         said = "; ".join(fields) or str(problem.get("detail") or problem.get("title") or "The API refused.")
         super().__init__(" ".join(f"{self.code}: {said} {problem.get('remedy', '')}".split()))

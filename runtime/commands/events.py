@@ -7,22 +7,24 @@ import typer
 
 from runtime.commands.options import (
     DEFAULT_LIMIT,
+    DONE,
+    NOT_SO,
     AllOption,
     CursorOption,
     JsonOption,
     LimitOption,
     WorkspaceOption,
+    answer,
     asked_for,
-    end_of,
     examples,
     in_path,
     listing,
 )
+from runtime.commands.printing import document, moment, print_one, print_page, say, working
 from runtime.errors import StartError
 
 PATH = "/api/events"
-DONE = 0
-NOT_SO = 1
+TITLES = ("id", "at", "type", "of", "delivery", "tries", "last error")
 EventId = Annotated[str, typer.Argument(help="The id that `list` shows.")]
 
 events = typer.Typer(no_args_is_help=True, help="What happened, and its delivery to the builder's webhook.")
@@ -47,8 +49,6 @@ def list_events(
     as_json: JsonOption = False,
 ) -> None:
     """List events, newest first, with how their delivery stands."""
-    from runtime.commands.printing import document, moment, table
-
     filters = {
         "event_type": kind,
         "connection_id": connection,
@@ -56,35 +56,16 @@ def list_events(
         "delivery": "" if delivery == "any" else delivery,
     }
     page = listing(PATH, workspace, asked_for(limit, cursor, "", **filters), everything=everything)
-    if as_json:
-        document(page)
-        return
-    if page["data"]:
-        rows = [
-            (
-                event["id"],
-                moment(event["created_at"]),
-                event["event_type"],
-                event.get("connection_id") or event.get("installation_id") or event.get("provider_config_id"),
-                event["delivery"],
-                event["delivery_attempts"],
-                event.get("last_error"),
-            )
-            for event in page["data"]
-        ]
-        table(("id", "at", "type", "of", "delivery", "tries", "last error"), rows)
-    end_of(page)
+    print_page(page, TITLES, _row, as_json=as_json)
 
 
 @events.command("show", epilog=examples("authpipe events show ID"))
 def show_event(event_id: EventId, workspace: WorkspaceOption = "default", as_json: JsonOption = False) -> None:
     """Show one event with its data. Ends with 1 if its delivery was given up."""
-    from runtime.commands.printing import card, document
-
     found = listing(PATH, workspace, asked_for(1, "", "", id=event_id), everything=False)["data"]
     if not found:
         raise StartError("not_found: there is no event of that id; see `authpipe events list`")
-    document(found[0]) if as_json else card(found[0])
+    print_one(found[0], as_json=as_json)
     raise typer.Exit(NOT_SO if found[0]["delivery"] == "dead" else DONE)
 
 
@@ -96,8 +77,6 @@ def replay_events(
     as_json: JsonOption = False,
 ) -> None:
     """Send an event again, or all that were given up; this puts them in the queue, and a worker delivers them."""
-    from runtime.commands.printing import document, say, working
-
     if bool(event_id) is dead:
         raise StartError("events replay: name one event, or add --dead; not both")
     ids = _dead(workspace) if dead else [event_id]
@@ -112,16 +91,21 @@ def replay_events(
 @events.command("webhook", epilog=examples("authpipe events webhook"))
 def show_webhook(workspace: WorkspaceOption = "default", as_json: JsonOption = False) -> None:
     """Show where events go and how that fares. Ends with 1 if they go nowhere, or are held back."""
-    from runtime.commands.asking import Operator, as_operator
-    from runtime.commands.printing import card, document
-
-    async def work(operator: Operator) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = (await operator.ask("GET", "/api/webhook-config")).body
-        return found
-
-    endpoint = as_operator(workspace, work)
-    document(endpoint) if as_json else card(endpoint)
+    endpoint = answer(workspace, "GET", "/api/webhook-config")
+    print_one(endpoint, as_json=as_json)
     raise typer.Exit(NOT_SO if endpoint.get("disabled_at") or endpoint.get("paused_until") else DONE)
+
+
+def _row(event: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (
+        event["id"],
+        moment(event["created_at"]),
+        event["event_type"],
+        event.get("connection_id") or event.get("installation_id") or event.get("provider_config_id"),
+        event["delivery"],
+        event["delivery_attempts"],
+        event.get("last_error"),
+    )
 
 
 def _dead(workspace: str) -> list[str]:

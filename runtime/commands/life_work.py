@@ -7,22 +7,20 @@ from typing import Any
 
 import typer
 
-from runtime.commands.options import in_path
+from domain.headline import UPSTREAM
+from runtime.commands.life_rows import to_do
+from runtime.commands.options import DONE, NOT_SO, answer, in_path
+from runtime.commands.printing import clean, document, moment, note, print_one, say, working
 from runtime.errors import StartError
 
-DONE = 0
-NOT_SO = 1
 POLL_SECONDS = 0.25
 PENDING = "pending"
 
 
 def show(path: str, workspace: str, life_id: str, *, as_json: bool) -> int:
     """Print it with its live state; answers the exit code."""
-    from runtime.commands.life_rows import to_do
-    from runtime.commands.printing import card, document, note
-
-    life = _ask(workspace, "GET", f"{path}/{in_path(life_id)}")
-    document(life) if as_json else card(life | {"what to do": to_do(life)})
+    life = answer(workspace, "GET", f"{path}/{in_path(life_id)}")
+    print_one(life if as_json else life | {"what to do": to_do(life)}, as_json=as_json)
     if not life["live"] and not as_json and life["status"] in ("active", "needs_reauth"):
         note("Its workflow did not answer: this is what was recorded last. Look whether a worker runs.")
     return DONE if life["status"] == "active" else NOT_SO
@@ -30,9 +28,7 @@ def show(path: str, workspace: str, life_id: str, *, as_json: bool) -> int:
 
 def explain(path: str, workspace: str, life_id: str, *, as_json: bool) -> None:
     """Print its story, in order, newest last."""
-    from runtime.commands.printing import document, moment, say
-
-    told = _ask(workspace, "GET", f"{path}/{in_path(life_id)}/explain")
+    told = answer(workspace, "GET", f"{path}/{in_path(life_id)}/explain")
     if as_json:
         document(told)
         return
@@ -48,8 +44,6 @@ def explain(path: str, workspace: str, life_id: str, *, as_json: bool) -> None:
 
 
 def _line(entry: Mapping[str, Any]) -> str:
-    from runtime.commands.printing import moment
-
     code = f" ({entry['code']})" if entry.get("code") else ""
     often = f", {entry['times']} times" if entry["times"] > 1 else ""
     return f"{moment(entry['at'])}  {entry['by']:<8}  {entry['what']}{code}{often}"
@@ -57,10 +51,8 @@ def _line(entry: Mapping[str, Any]) -> str:
 
 def refresh(path: str, workspace: str, life_id: str, *, as_json: bool) -> int:
     """Refresh now; answers the exit code."""
-    from runtime.commands.printing import document, moment, say, working
-
     with working("Refreshing …"):
-        result = _ask(workspace, "POST", f"{path}/{in_path(life_id)}")
+        result = answer(workspace, "POST", f"{path}/{in_path(life_id)}")
     until = moment(result.get("expires_at")) or "it is withdrawn"
     if as_json:
         document(result)
@@ -73,8 +65,6 @@ def refresh(path: str, workspace: str, life_id: str, *, as_json: bool) -> int:
 
 def confirm(life_id: str, *, yes: bool) -> None:
     """Have the id typed. Raises `StartError` if another was, or if there is nobody to type it."""
-    from runtime.commands.printing import clean
-
     if yes:
         return
     if not sys.stdin.isatty():
@@ -85,9 +75,7 @@ def confirm(life_id: str, *, yes: bool) -> None:
 
 def delete(path: str, workspace: str, life_id: str, wait: float, *, as_json: bool) -> int:
     """Delete it and wait, `wait` seconds at most, for what the provider says; answers the exit code."""
-    from domain.headline import UPSTREAM
     from runtime.commands.asking import Operator, as_operator
-    from runtime.commands.printing import document, say, working
 
     async def work(operator: Operator) -> str:
         where = f"{path}/{in_path(life_id)}"
@@ -106,12 +94,3 @@ def delete(path: str, workspace: str, life_id: str, wait: float, *, as_json: boo
     else:
         say(f"Deleted; it is served no more. Upstream: {upstream}. {UPSTREAM.get(upstream, '')}")
     return NOT_SO if upstream == PENDING else DONE
-
-
-def _ask(workspace: str, method: str, path: str) -> Any:
-    from runtime.commands.asking import Operator, as_operator
-
-    async def work(operator: Operator) -> Any:
-        return (await operator.ask(method, path)).body
-
-    return as_operator(workspace, work)

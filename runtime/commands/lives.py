@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from runtime.commands import life_work
+from runtime.commands.life_rows import TITLES, row_of
 from runtime.commands.options import (
     DEFAULT_LIMIT,
     AllOption,
@@ -15,10 +16,10 @@ from runtime.commands.options import (
     LimitOption,
     WorkspaceOption,
     asked_for,
-    end_of,
     examples,
     listing,
 )
+from runtime.commands.printing import print_page
 
 Kind = Literal["connection", "installation"]
 PATHS: Mapping[Kind, str] = {"connection": "/api/connections", "installation": "/api/installations"}
@@ -109,16 +110,13 @@ def list_installations(
 
 
 def _print(kind: Kind, page: Mapping[str, Any], *, as_json: bool) -> None:
-    from runtime.commands.life_rows import TITLES, row_of
-    from runtime.commands.printing import document, table
-
-    if as_json:
-        document(page)
-        return
     titles = TITLES if kind == "connection" else tuple(title for title in TITLES if title != "user")
-    if page["data"]:
-        table(titles, [[row[title] for title in titles] for row in map(row_of, page["data"])])
-    end_of(page)
+
+    def row(life: Mapping[str, Any]) -> list[Any]:
+        cells = row_of(life)
+        return [cells[title] for title in titles]
+
+    print_page(page, titles, row, as_json=as_json)
 
 
 def add_common(group: typer.Typer, kind: Kind) -> None:

@@ -1,10 +1,15 @@
-"""The options that several groups share, and the paging of their lists."""
+"""What several groups share: options, exit codes, asking one route, and the paging of their lists."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
+from runtime.commands.printing import working
+
+DONE = 0
+NOT_SO = 1
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
 
@@ -15,10 +20,20 @@ CursorOption = Annotated[str, typer.Option("--cursor", help="Go on where a page 
 AllOption = Annotated[bool, typer.Option("--all", help="Print every page.")]
 
 
+def answer(workspace: str, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    """The JSON that one route answers. Raises `asking.Refusal`."""
+    # The application is not loaded for a help page.
+    from runtime.commands.asking import Operator, as_operator
+
+    async def work(operator: Operator) -> Any:
+        return (await operator.ask(method, path, body)).body
+
+    return as_operator(workspace, work)
+
+
 def listing(path: str, workspace: str, asked: Mapping[str, Any], *, everything: bool) -> dict[str, Any]:
     """A page of a search, or all of them joined into one. `path` is the resource's, as in `/api/connections`."""
     from runtime.commands.asking import Operator, as_operator
-    from runtime.commands.printing import working
 
     async def work(operator: Operator) -> dict[str, Any]:
         body = dict(asked) | ({"limit": MAX_LIMIT} if everything else {})
@@ -52,18 +67,6 @@ def examples(*lines: str) -> str:
     return "\n\n".join(("Example:" if len(lines) == 1 else "Examples:", *lines))
 
 
-def end_of(page: Mapping[str, Any]) -> None:
-    """Say on stderr that there was nothing, or that there is more."""
-    from runtime.commands.printing import note
-
-    if not page["data"]:
-        note("Nothing was found.")
-    elif page.get("has_more"):
-        note(f"There is more: add --all, or --cursor {page['next_cursor']}")
-
-
 def in_path(row_id: str) -> str:
     """An id as a part of a path: whatever is typed, it stays one part."""
-    from urllib.parse import quote
-
     return quote(row_id, safe="") or "-"

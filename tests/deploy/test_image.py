@@ -18,16 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
+from runtime.parts import polls
 from runtime.ports import free_port
 from runtime.temporal_server import find_binary
 from tests.crash.postgres import StoppablePostgres, own_postgres
 from tests.deploy.reading import DOCKERFILE, ROOT, copied
-from workflows.queues import LIFE_QUEUE
 
 pytestmark = [
     pytest.mark.slow,
@@ -152,12 +150,8 @@ def _said(log: Path) -> str:
 
 
 async def _polls(client: Client, child: "subprocess.Popen[bytes]", log: Path) -> None:
-    request = DescribeTaskQueueRequest(namespace="default", task_queue=TaskQueue(name=LIFE_QUEUE), task_queue_type=1)
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while True:
-            seen = await client.workflow_service.describe_task_queue(request)
-            if any(f"{child.pid}@" in poller.identity for poller in seen.pollers):
-                return
+        while not await polls(client, child.pid):
             assert child.poll() is None, _said(log)
             await asyncio.sleep(0.2)
 
@@ -167,7 +161,8 @@ def _migrate_and_serve(uid: int, env: dict[str, str], log: Path) -> None:
         as_user(uid, "authpipe", "migrate"), cwd="/", env=env, capture_output=True, text=True, check=False
     )
     assert ended.returncode == 0, ended.stderr
-    health = json.loads(re.search(r"HEALTHCHECK[\s\S]*?CMD (\[.+\])", DOCKERFILE)[1])  # type: ignore[index]
+    (check,) = re.findall(r"HEALTHCHECK[\s\S]*?CMD (\[.+\])", DOCKERFILE)
+    health = json.loads(check)
 
     def healthy() -> bool:
         checked = subprocess.run(as_user(uid, *health), env=env, cwd="/", capture_output=True, check=False)

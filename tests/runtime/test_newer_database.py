@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AbstractAsyncContextManager, closing
 
 import pytest
 
@@ -34,10 +34,10 @@ def _is_plain(said: str) -> None:
 
 @pytest.mark.parametrize("opening", [open_api_deps, open_activity_deps])
 async def test_api_and_worker_do_not_start_on_a_newer_database(
-    settings: Settings, opening: Callable[[Settings], object]
+    settings: Settings, opening: Callable[[Settings], AbstractAsyncContextManager[object]]
 ) -> None:
     with pytest.raises(StartError) as caught:
-        await opening(settings).__aenter__()  # type: ignore[attr-defined]
+        await opening(settings).__aenter__()
     _is_plain(str(caught.value))
 
 
