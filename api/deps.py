@@ -52,8 +52,8 @@ class ApiDeps:
     """Knows which URLs of builders may be called."""
 
 
-def deps_of(request: Request) -> ApiDeps:
-    """The application's dependencies."""
+async def deps_of(request: Request) -> ApiDeps:
+    """The application's dependencies. Async, since the framework hands what is not to a thread, on every request."""
     deps: ApiDeps = request.app.state.deps
     return deps
 

@@ -131,8 +131,8 @@ async def state_of(db: Database, config_id: str) -> ProviderConfig | None:
 async def holds_still(db: Database, config_id: str) -> bool:
     """Whether the config is held just now: one select of one row."""
     query = select(ProviderConfig.id).where(col(ProviderConfig.id) == config_id, is_held())
-    async with db.reading() as tx:
-        return (await tx.exec(query)).first() is not None
+    async with db.connect() as connection:
+        return (await connection.execute(query)).first() is not None
 
 
 async def count_due(db: Database, config_id: str, now: datetime) -> int:

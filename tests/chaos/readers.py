@@ -14,10 +14,10 @@ from tests.chaos.seeding import Seeded
 from tests.chaos.stand import Stand
 from tests.chaos.wire import Answer, Line
 
-READERS = 200
+READERS = 300
 """So many that those who wait for a refresh do not keep the others from reading."""
-PER_SECOND = 185
-"""Fetches: a little more than 100,000 in ten minutes."""
+PER_SECOND = 200
+"""Fetches: more than 100,000 in ten minutes, also where many of them have to wait."""
 MOST_BEHIND = 2.0
 """Seconds of turns that are caught up after a pause; more would be a herd."""
 AFTER_AN_ERROR = 0.5
