@@ -1,6 +1,7 @@
 # Append-only: these types travel through workflow histories; add fields with defaults, never rename or remove.
 """What a breaker does between its waits: look at a held config and send one life first, or release all that wait."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,7 +19,7 @@ from vault.tables import Life, ProviderConfig
 
 # How long a scout's silence is waited for before another one goes: its call and its commit lie inside the lease.
 IDLE = timedelta(minutes=10)
-PAGE = 100
+BATCH = 10
 REFUSED_IN_A_ROW = 20
 log = structlog.get_logger(__name__)
 
@@ -97,28 +98,30 @@ async def look_at(deps: Deps, config: ProviderConfig, turn: int) -> Look:
 
 
 async def release(deps: Deps, config: ConfigIds, turn: Callable[[], Awaitable[None]]) -> Released:
-    """One life that the engine will not take keeps no other from being woken: the sweep finds it.
+    """In batches, since one start after the other would be as slow as the engine answers.
 
-    Raises `Problem` if the engine takes none any more.
+    One life that the engine will not take keeps no other from being woken: the sweep finds it. Raises `Problem` if the
+    engine takes none any more.
     """
     woken = refused = 0
     ids = await holds.in_order_of_release(deps.db, config.config_id, deps.clock())
-    for start in range(0, len(ids), PAGE):
-        for life in await holds.still_due(deps.db, ids[start : start + PAGE], deps.clock()):
-            await turn()
-            if await holds.holds_still(deps.db, config.config_id):
-                return Released(woken, held=True)
-            told = await _wake(deps, life, last_try=refused >= REFUSED_IN_A_ROW)
-            woken, refused = woken + told, 0 if told else refused + 1
+    for start in range(0, len(ids), BATCH):
+        batch = await holds.still_due(deps.db, ids[start : start + BATCH], deps.clock())
+        if await holds.holds_still(deps.db, config.config_id):
+            return Released(woken, held=True)
+        failed = [said for said in await asyncio.gather(*(_wake(deps, life, turn) for life in batch)) if said]
+        woken += len(batch) - len(failed)
+        refused = refused + len(failed) if len(failed) == len(batch) else 0
+        if refused >= REFUSED_IN_A_ROW:
+            raise failed[-1]
     return Released(woken)
 
 
-async def _wake(deps: Deps, life: Life, *, last_try: bool) -> bool:
+async def _wake(deps: Deps, life: Life, turn: Callable[[], Awaitable[None]]) -> Problem | None:
+    await turn()
     try:
         await deps.wake(life)
-    except Problem:
-        if last_try:
-            raise
+    except Problem as problem:
         log.warning("a life was not released; the sweep tries it again", life_id=life.id)
-        return False
-    return True
+        return problem
+    return None

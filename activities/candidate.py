@@ -141,7 +141,7 @@ async def _keep(
                 await sessions.forget_code(tx, session)
                 if grant.account_id:
                     await _note_account(tx, session, grant.account_id)
-                freed = await holds.clear(tx, session.provider_config_id, deps.clock())
+                freed = await holds.clear(tx, session.provider_config_id, deps.clock(), attempt.started_at)
         return Candidate(kept, secrets), freed
 
     await deps.reached(Point.EXCHANGE_BEFORE_COMMIT, life.id)
@@ -207,7 +207,7 @@ async def _refused(deps: Deps, config: ProviderConfig, attempt: TokenAttempt, fa
         outcome = ledger.UNKNOWN if unknown else ledger.REFUSED
         await ledger.resolve(tx, attempt, outcome, deps.clock(), reason)
         if failure.kind is FailureKind.USER:
-            freed = await holds.clear(tx, config.id, deps.clock())  # the app itself was accepted
+            freed = await holds.clear(tx, config.id, deps.clock(), attempt.started_at)  # the app itself was accepted
     if freed:
         await deps.trip(config_ids_of(config))
     return Failed(reason, hold=failure.code in THE_APPS_OWN)

@@ -44,11 +44,18 @@ async def settle_attempt(tx: AsyncSession, attempt: TokenAttempt, failure: Failu
 
 
 async def note_failure(
-    tx: AsyncSession, config_id: str, failure: Failure, now: datetime, *, scout: bool, first: bool
+    tx: AsyncSession,
+    attempt: TokenAttempt,
+    config_id: str,
+    failure: Failure,
+    now: datetime,
+    *,
+    scout: bool,
+    first: bool,
 ) -> bool:
     """An outage begins, or lasts, or is over; `first`: the life did not fail before. True if the breaker is to look."""
     if failure.code == TOKEN_UNCHANGED:
-        return await holds.clear(tx, config_id, now)  # an answer after all
+        return await holds.clear(tx, config_id, now, attempt.started_at)  # an answer after all
     if scout:
         return await holds.scout_failed(tx, config_id, now, failure.code, failure.retry_after) is not None
     # Without time nothing was sent: that is our own worker's slowness.

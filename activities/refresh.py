@@ -203,7 +203,7 @@ async def _commit(
             if not swapped or not _concerns(row, subject):
                 return RELOAD, False
             probe_at = await project_refreshed(tx, row, ref, order.jitter, now)
-            freed = await holds.clear(tx, subject.config.id, now)
+            freed = await holds.clear(tx, subject.config.id, now, attempt.started_at)
             return RefreshResult(Ending.CREDENTIALED, ref, probe_at=probe_at), freed
 
     await deps.reached(Point.REFRESH_BEFORE_COMMIT, life.id)
@@ -219,12 +219,12 @@ async def _fail(deps: Deps, subject: Subject, intent: Intent, failure: Failure) 
         return await _hold(deps, subject, intent, failure)
     if failure.kind is not FailureKind.USER:
         return await _stumble(deps, subject, intent, failure)
-    return await _refused(deps, subject, ROTATION_LOST if intent.resent else failure.code)
+    return await _refused(deps, subject, intent, ROTATION_LOST if intent.resent else failure.code)
 
 
-async def _refused(deps: Deps, subject: Subject, reason: str) -> RefreshResult:
+async def _refused(deps: Deps, subject: Subject, intent: Intent, reason: str) -> RefreshResult:
     """The user's failure. It also says that the app itself was accepted, or its grants would not be looked at."""
-    result, freed = await _require_consent(deps, subject, reason)
+    result, freed = await _require_consent(deps, subject, intent, reason)
     if freed:
         await deps.trip(config_ids_of(subject.config))
     if result.ending is Ending.REFUSED:
@@ -233,13 +233,13 @@ async def _refused(deps: Deps, subject: Subject, reason: str) -> RefreshResult:
     return result
 
 
-async def _require_consent(deps: Deps, subject: Subject, reason: str) -> tuple[RefreshResult, bool]:
+async def _require_consent(deps: Deps, subject: Subject, intent: Intent, reason: str) -> tuple[RefreshResult, bool]:
     async with deps.db.transaction() as tx:
         now = deps.clock()
         rows = await lock_in_order(tx, itself(subject.life.id), sharing(subject.life.grant_id))
         row = rows.pop(subject.life.id, None)
         await ledger.resolve_all(tx, subject.life.id, subject.fingerprint, ledger.REFUSED, now)
-        freed = await holds.clear(tx, subject.config.id, now)
+        freed = await holds.clear(tx, subject.config.id, now, intent.attempt.started_at)
         if not _concerns(row, subject):
             return RELOAD, freed
         await project_reauth(tx, row, reason, now)
@@ -264,7 +264,9 @@ async def _stumble(deps: Deps, subject: Subject, intent: Intent, failure: Failur
         await settle_attempt(tx, intent.attempt, failure, now)
         first = _concerns(row, subject) and not row.failures
         stumbled = await _degrade(tx, row, subject, failure, now)
-        changed = await note_failure(tx, subject.config.id, failure, now, scout=intent.scout, first=first)
+        changed = await note_failure(
+            tx, intent.attempt, subject.config.id, failure, now, scout=intent.scout, first=first
+        )
     if changed:
         await deps.trip(config_ids_of(subject.config))
     return stumbled

@@ -143,7 +143,7 @@ async def _refreshed(deps: ApiDeps, flights: Flights, found: Found) -> Found:
         life = await get_life(tx, found.id)
     if life is None:
         raise Problem("not_connected")
-    await renew(deps, flights, life, found.generation)
+    await renew(deps, flights, life, found.generation, _facts(found).patience(deps.clock(), deps.wait))
     again = await reading.find_one(deps.db, found.id)
     if again is None:
         raise Problem("not_connected")

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from functools import partial
 
 from api.deps import ApiDeps
 from vault.holds import holds_still
@@ -20,18 +22,33 @@ class Flights:
     def __init__(self) -> None:
         self._flying: dict[str, asyncio.Task[Freshness]] = {}
 
-    async def join(self, life_id: str, start: Callable[[], Awaitable[Freshness]]) -> Freshness:
-        """Join the flight of this life, or start it. A reader that goes away does not end it for the others."""
+    async def join(
+        self, life_id: str, start: Callable[[], Awaitable[Freshness]], within: timedelta
+    ) -> Freshness | None:
+        """Join the flight of this life, or start it; None if it was not over in time.
+
+        A reader that goes away, or waits no longer, does not end it for the others.
+        """
         flight = self._flying.get(life_id)
         if flight is None:
             flight = asyncio.create_task(_fly(start))
             self._flying[life_id] = flight
-            flight.add_done_callback(lambda _: self._flying.pop(life_id, None))
-        return await asyncio.shield(flight)
+            flight.add_done_callback(partial(self._landed, life_id))
+        done, _ = await asyncio.wait({flight}, timeout=within.total_seconds())
+        return flight.result() if done else None
+
+    def _landed(self, life_id: str, flight: asyncio.Task[Freshness]) -> None:
+        self._flying.pop(life_id, None)
+        if not flight.cancelled():
+            flight.exception()  # nobody may wait any more, and a failure that nobody saw would be warned of
 
 
-async def renew(deps: ApiDeps, flights: Flights, life: Life, seen: int) -> Freshness:
+async def renew(
+    deps: ApiDeps, flights: Flights, life: Life, seen: int, within: timedelta | None = None
+) -> Freshness | None:
     """Ask for a newer generation than the one seen, in the flight of this life; the row says what came of it.
+
+    None if it is under way still, `within` that long.
 
     While the config is held nobody is asked: no refresh may be sent, and all that expired is read again and again.
     """
@@ -42,7 +59,7 @@ async def renew(deps: ApiDeps, flights: Flights, life: Life, seen: int) -> Fresh
             return Freshness(seen, pending=True)
         return await deps.lives.ensure_fresh(life, seen, bucket, deps.wait)
 
-    return await flights.join(life.id, ask)
+    return await flights.join(life.id, ask, within or deps.wait)
 
 
 async def _fly(start: Callable[[], Awaitable[Freshness]]) -> Freshness:

@@ -7,6 +7,9 @@ from enum import StrEnum
 from domain.credential import default_min_ttl, is_fresh
 from domain.life import Status
 
+LAST_MOMENT = timedelta(seconds=2)
+LAST_SHARE = 0.05
+
 
 class Verdict(StrEnum):
     """How a read ends, or that it has to wait for a refresh first."""
@@ -30,7 +33,19 @@ class Reading:
     failing: str = ""
 
     def usable(self, now: datetime) -> bool:
-        return self.refused_at is None and (self.expires_at is None or now < self.expires_at)
+        """Whether nobody refused it and it outlives its way to the provider: the last 2 s, or 5 %, count as ended."""
+        return self.refused_at is None and (self.expires_at is None or now < self.expires_at - self._last_moment())
+
+    def patience(self, now: datetime, most: timedelta) -> timedelta:
+        """How long a refresh is waited for: a credential that is good still is not waited to death."""
+        if self.expires_at is None or not self.usable(now):
+            return most
+        return min(most, (self.expires_at - self._last_moment() - now) / 2)
+
+    def _last_moment(self) -> timedelta:
+        if self.expires_at is None:
+            return timedelta(0)
+        return min(LAST_MOMENT, (self.expires_at - self.issued_at) * LAST_SHARE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,14 @@ from sqlalchemy import ColumnElement, and_, func, not_, or_
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.holds import HoldKind, is_outage, kind_of, pause, wait_of
+from domain.holds import HoldKind, is_outage, kind_of, pause, pause_unanswered, wait_of
 from vault.database import Database
 from vault.events import append_config_event
 from vault.lives import is_serving
-from vault.tables import Life, ProviderConfig
+from vault.tables import Event, Life, ProviderConfig
 
 WELL = "ok"
+MISCONFIGURED_EVENT = "provider_config.misconfigured"
 MOST_RELEASED = 100_000
 """Ids of one release that are held in memory; what is left over is due still, and released after them."""
 
@@ -91,16 +92,35 @@ async def scout_failed(
     if row is None:
         return None
     kind = kind_of(row.hold_kind, row.held_until)
-    return _hold(row, kind, now, reason if kind is HoldKind.OUTAGE else row.held_reason, retry_after)
+    if kind is HoldKind.OUTAGE:
+        return _hold(row, kind, now, reason, retry_after)
+    row.hold_kind, row.held_until = kind.value, now + pause_unanswered(retry_after)
+    return row.held_until
 
 
-async def clear(tx: AsyncSession, config_id: str, now: datetime) -> bool:
-    """The app works. It writes nothing where nothing was held and none had stumbled, as on almost every refresh.
+async def clear(tx: AsyncSession, config_id: str, now: datetime, sent_at: datetime) -> bool:
+    """The app works: what was sent at `sent_at` was accepted. Nothing is written where nothing was held, as mostly.
 
+    What was sent before the app was refused does not end that hold: the client secret may have gone bad in between.
     The answer is whether a hold ended, which those who wait are to be told.
     """
     row = await _locked(tx, config_id, or_(is_held(), col(ProviderConfig.stumbled) > 0))
-    return row is not None and await let_go(tx, row, now, row.held_reason)
+    if row is None or await _refused_since(tx, row, sent_at):
+        return False
+    return await let_go(tx, row, now, row.held_reason)
+
+
+async def _refused_since(tx: AsyncSession, row: ProviderConfig, sent_at: datetime) -> bool:
+    """Whether the refusal for which the config is held came after `sent_at`; its event knows when it was told."""
+    if row.hold_kind != HoldKind.MISCONFIGURED:
+        return False
+    told = (
+        col(Event.life_id) == "",  # the index; events of a config have no life
+        col(Event.provider_config_id) == row.id,
+        col(Event.type) == MISCONFIGURED_EVENT,
+        col(Event.created_at) > sent_at,
+    )
+    return (await tx.exec(select(Event.id).where(*told).limit(1))).first() is not None
 
 
 async def let_go(tx: AsyncSession, row: ProviderConfig, now: datetime, reason: str) -> bool:

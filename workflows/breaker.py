@@ -19,10 +19,10 @@ with workflow.unsafe.imports_passed_through():
     from workflows.messages import BreakerStart
 
 LOOKS_PER_RUN = 50
-ONE_LOOK = timedelta(seconds=30)
+# A worker that was killed while it looked, or released, is noticed after so long.
+ONE_LOOK = HEARTBEAT = timedelta(seconds=10)
 # Of a hundred thousand at a slow provider's pace.
 ONE_RELEASE = timedelta(hours=12)
-HEARTBEAT = timedelta(seconds=30)
 RETRY = RetryPolicy(
     initial_interval=timedelta(seconds=1), backoff_coefficient=2, maximum_interval=timedelta(seconds=30)
 )

@@ -450,7 +450,10 @@ async def test_where_nobody_is_due_the_breaker_waits_for_who_is_next(stage: Any,
 
 
 @ON_ONE
-async def test_a_release_ends_when_the_config_is_held_again(stage: Any, told: Told) -> None:
+async def test_a_release_ends_when_the_config_is_held_again(
+    stage: Any, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("activities.breaker.BATCH", 5)
     lives = await connected(stage, 8)
     await down(stage)
 
@@ -485,7 +488,7 @@ async def test_a_release_is_tried_again_while_the_engine_refuses_all(
 async def test_what_was_refreshed_meanwhile_is_not_woken(
     stage: Any, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("activities.breaker.PAGE", 2)
+    monkeypatch.setattr("activities.breaker.BATCH", 2)
     lives = await connected(stage, 4)
     order: list[str] = []
 
@@ -494,7 +497,7 @@ async def test_what_was_refreshed_meanwhile_is_not_woken(
         order.extend([str((await stage.refresh(life)).ending) for life in lives])
 
     told.on_wake = all_of_them
-    assert await released(stage) == Released(2), "the page that was read, and none behind it"
+    assert await released(stage) == Released(2), "the batch that was read, and none behind it"
     assert set(order) == {Ending.CREDENTIALED}
 
 

@@ -14,7 +14,7 @@ from tests.chaos.seeding import Seeded
 from tests.chaos.stand import Stand
 from tests.chaos.wire import Answer, Line
 
-READERS = 300
+READERS = 600
 """So many that those who wait for a refresh do not keep the others from reading."""
 PER_SECOND = 200
 """Fetches: more than 100,000 in ten minutes, also where many of them have to wait."""

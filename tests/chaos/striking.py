@@ -108,8 +108,9 @@ class Striker:
         rotate = f"apps/{app.client_id}/rotate-secret"
         # A fault that still waits for its refresh would hide the refusal from it.
         await self._stand.admin("DELETE", f"faults?endpoint={TOKEN_ENDPOINT[blow.provider]}")
-        made = await self._stand.admin("POST", rotate)
+        # Counted before: whoever meets it first may be the only one until the hold is over.
         asked = await self._asked(blow.provider)
+        made = await self._stand.admin("POST", rotate)
         await asyncio.sleep(blow.seconds)
         if await self._asked_again(blow.provider, asked):
             self._struck.secrets[blow.provider] += 1

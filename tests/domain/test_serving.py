@@ -50,10 +50,12 @@ STILL = Served(Verdict.SERVE, needs_reauth=True, warnings=("needs_reauth",))
         pytest.param(reading(left=30), None, False, SERVED, SERVED, id="thirty seconds are enough"),
         pytest.param(reading(left=29), None, False, REFRESH, TOO_SHORT, id="less is refreshed first"),
         pytest.param(reading(age=9, left=1), None, False, SERVED, SERVED, id="a tenth of a short life is enough"),
-        pytest.param(reading(age=9.5, left=0.5), None, False, REFRESH, TOO_SHORT, id="less than that is not"),
+        pytest.param(reading(age=9.4, left=0.6), None, False, REFRESH, TOO_SHORT, id="less than that is not"),
+        pytest.param(reading(age=9.5, left=0.5), None, False, REFRESH, PENDING, id="it would expire on its way"),
+        pytest.param(reading(left=2), None, False, REFRESH, PENDING, id="two seconds of a long life are no use"),
         pytest.param(reading(left=0), None, False, REFRESH, PENDING, id="expired: never handed out"),
         pytest.param(reading(left=-1), 0, False, REFRESH, PENDING, id="not even to who asks for no life at all"),
-        pytest.param(reading(left=1), 0, False, SERVED, SERVED, id="who asks for no life gets the last second"),
+        pytest.param(reading(left=2.1), 0, False, SERVED, SERVED, id="who asks for no life gets the last seconds"),
         pytest.param(reading(), 3000, False, SERVED, SERVED, id="exactly as much as was asked for"),
         pytest.param(reading(), 3001, False, REFRESH, TOO_SHORT, id="more than is left: refreshed first"),
         pytest.param(reading(29, 3571), 7200, False, TOO_SHORT, TOO_SHORT, id="more than a fresh one has: warned"),
@@ -98,6 +100,20 @@ readings = st.builds(
     failing=st.sampled_from(["", "unavailable"]),
 )
 ttls = st.none() | seconds.map(lambda s: timedelta(seconds=s))
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        pytest.param(reading(left=12), 5, id="half of what is left, so that as much is left after it"),
+        pytest.param(reading(left=60), 8, id="never longer than anybody waits"),
+        pytest.param(reading(left=2), 8, id="nothing is lost by waiting for one that is over"),
+        pytest.param(reading(refused=True), 8, id="nor for one that was refused"),
+        pytest.param(reading(left=None), 8, id="nor for one without end"),
+    ],
+)
+def test_a_good_credential_is_not_waited_to_death(given: Reading, seconds: float) -> None:
+    assert given.patience(NOW, timedelta(seconds=8)) == timedelta(seconds=seconds)
 
 
 @given(readings, ttls, st.booleans())

@@ -106,11 +106,31 @@ async def test_of_twenty_that_succeed_at_once_after_it_one_tells_of_the_recovery
     config: ProviderConfig, stored: Any, told: Any, within: Any, now: Any
 ) -> None:
     await within(holds.misconfigured, config, now, "client_refused")
-    ended = await asyncio.gather(*(within(holds.clear, config.id, now) for _ in range(20)))
+    ended = await asyncio.gather(*(within(holds.clear, config.id, now, now + SECOND) for _ in range(20)))
     assert Counter(ended) == {True: 1, False: 19}
     freed = await stored()
     assert (freed.hold_kind, freed.held_until, freed.held_reason, freed.hold_tries) == ("", None, "", 0)
     assert (await told())[1:] == [("recovered", "misconfigured", "ok", "client_refused")]
+
+
+async def test_what_was_sent_before_the_refusal_does_not_end_its_hold(
+    config: ProviderConfig, stored: Any, told: Any, within: Any, now: Any
+) -> None:
+    """A slow answer to the secret of before; a recovery that is told for it would be taken back a moment later."""
+    await within(holds.misconfigured, config, now, "client_refused")
+    assert not await within(holds.clear, config.id, now + SECOND, now - SECOND)
+    assert ((await stored()).hold_kind, len(await told())) == ("misconfigured", 1)
+    assert await within(holds.clear, config.id, now + MINUTE, now + SECOND)
+
+
+async def test_a_scout_that_learns_nothing_of_a_refused_app_is_followed_soon(
+    config: ProviderConfig, stored: Any, within: Any, now: Any
+) -> None:
+    await within(holds.misconfigured, config, now, "client_refused")
+    pauses = [await within(holds.scout_failed, config.id, now, *ONE_REASON) - now for _ in range(3)]
+    assert pauses == [FIRST_PAUSE] * 3
+    assert await within(holds.scout_failed, config.id, now, "rate_limited", 90.0) == now + 90 * SECOND
+    assert ((await stored()).hold_kind, (await stored()).held_reason) == ("misconfigured", "client_refused")
 
 
 async def test_the_refusal_of_a_secret_that_was_replaced_meanwhile_holds_nobody(
@@ -147,7 +167,7 @@ async def test_a_hold_without_a_kind_is_one_of_a_refused_app(
     assert [found.id for found in await holds.held(db)] == [kindless.id]
     assert await holds.holds_still(db, kindless.id)
     assert await stumble(within, kindless, now, 6) == [None] * 6, "and no outage begins in it"
-    assert await within(holds.clear, kindless.id, now)
+    assert await within(holds.clear, kindless.id, now, now)
     assert not await holds.holds_still(db, kindless.id)
     assert await told() == [("recovered", "misconfigured", "ok", "client_refused")]
 
@@ -155,7 +175,7 @@ async def test_a_hold_without_a_kind_is_one_of_a_refused_app(
 async def test_a_scout_that_fails_in_a_hold_without_a_kind_makes_it_last(
     kindless: ProviderConfig, stored: Any, within: Any, now: Any
 ) -> None:
-    assert await within(holds.scout_failed, kindless.id, now, *ONE_REASON) == now + MISCONFIGURED_PAUSE
+    assert await within(holds.scout_failed, kindless.id, now, *ONE_REASON) == now + FIRST_PAUSE
     held = await stored()
     assert (held.hold_kind, held.held_reason) == ("misconfigured", "client_refused")
 
@@ -188,7 +208,7 @@ async def test_a_success_between_lets_the_count_begin_anew(
     config: ProviderConfig, stored: Any, within: Any, now: Any
 ) -> None:
     await stumble(within, config, now, 4)
-    assert not await within(holds.clear, config.id, now)
+    assert not await within(holds.clear, config.id, now, now)
     assert await stumble(within, config, now, 4) == [None] * 4
     assert (await stored()).hold_kind == ""
 
@@ -233,7 +253,7 @@ async def test_a_scout_that_fails_after_the_hold_ended_brings_it_not_back(
     config: ProviderConfig, stored: Any, within: Any, now: Any
 ) -> None:
     await stumble(within, config, now, 5)
-    assert await within(holds.clear, config.id, now)
+    assert await within(holds.clear, config.id, now, now)
     assert await within(holds.scout_failed, config.id, now, *ONE_REASON) is None
     assert (await stored()).held_until is None
 
