@@ -27,6 +27,9 @@ FAULT_BODIES: dict[Kind, dict[str, Any]] = {
     Kind.CUT_AFTER: {"kind": "drop_after"},
     Kind.TRUNCATED: {"kind": "truncated"},
 }
+MOMENT = 5.0
+"""Seconds after which a fault that met too few is taken back: one that waited for whoever comes would meet the scouts of
+a hold one after the other, and make it last as no provider would."""
 LONGER = 30.0
 """Seconds that a client secret stays wrong beyond its time where nobody has asked yet."""
 REVOCATIONS = (15.0, 30.0)
@@ -57,6 +60,7 @@ class Striker:
         self._stand = stand
         self._struck = struck
         self._mending: set[asyncio.Task[None]] = set()
+        self._faults: Counter[str] = Counter()
 
     async def strike_all(self, blows: Sequence[Blow]) -> None:
         for blow in blows:
@@ -94,6 +98,11 @@ class Striker:
         headers = {"Retry-After": str(round(blow.seconds))} if blow.kind is Kind.TOO_MANY else {}
         asked = {"endpoint": TOKEN_ENDPOINT[blow.provider], "grant_type": "refresh_token", "times": blow.times}
         await self._stand.admin("POST", "faults", headers=headers, **asked, **FAULT_BODIES[blow.kind])
+        self._faults[blow.provider] += 1
+        mine = self._faults[blow.provider]
+        await asyncio.sleep(MOMENT)
+        if mine == self._faults[blow.provider]:
+            await self._stand.admin("DELETE", f"faults?endpoint={TOKEN_ENDPOINT[blow.provider]}")
 
     async def _outage(self, blow: Blow) -> None:
         for endpoint in OUT_OF_ORDER[blow.provider]:

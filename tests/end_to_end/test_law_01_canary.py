@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -17,6 +18,7 @@ from temporalio.client import Client
 from runtime.demo_visitor import Visitor
 from runtime.keys import load_key_ring
 from runtime.settings import load_settings
+from tests.end_to_end.receiver import receiving
 from vault.credentials import current, open_secrets
 from vault.crypto import Sealer
 from vault.database import Database
@@ -64,7 +66,11 @@ def test_every_form_is_found_where_it_is_planted(shift):
 
 
 async def test_law_01_no_secret_is_found_in_history_files_or_logs(stack):
-    secrets = await live_a_whole_life(stack)
+    async with receiving() as receiver:
+        secrets = await have_events_sent(stack, receiver)
+        secrets |= await live_a_whole_life(stack) | await be_told_by_the_provider(stack)
+        await stack.until(partial(both_signed, receiver))
+    assert (await stack.api.delete("/api/webhook-config")).status_code == 204
     await plant_a_control_canary(stack)
     haystacks = {**files(stack), **await histories(stack)}
 
@@ -107,6 +113,41 @@ async def live_a_whole_life(stack) -> dict[str, str | bytes]:
     secrets["access token 3"] = (await app.read("t", "u")).json()["credential"]
     await stack.api.delete(f"/api/connections/{first['connection_id']}")
     return secrets
+
+
+async def have_events_sent(stack, receiver) -> dict[str, str]:
+    """The secrets of a webhook URL of ours: the first one, and the one that took over."""
+    first = await stack.api.post("/api/webhook-config", json={"webhook_url": receiver.url})
+    second = await stack.api.post("/api/webhook-config/rotate")
+    return {"webhook secret 1": first.json()["secret"][6:], "webhook secret 2": second.json()["secret"][6:]}
+
+
+async def both_signed(receiver) -> bool:
+    """Whether something came that both secrets have signed, and the end of the life among it."""
+    signatures = [said.headers["webhook-signature"].split() for said in receiver.messages]
+    bodies = b"".join(said.body for said in receiver.messages)
+    return any(len(both) == 2 for both in signatures) and b"connection.needs_reauth" in bodies
+
+
+async def be_told_by_the_provider(stack) -> dict[str, str | bytes]:
+    """A grant of the plain provider is revoked there, and its signed webhook tells of it."""
+    app = await stack.app("plain")
+    key = base64.b64encode(b"inbound-canary-3b9e51d7a6c2").decode()
+    answer = await stack.api.patch(f"/api/provider-configs/{app.config_id}", json={"signing_key": f"whsec_{key}"})
+    assert answer.status_code == 200, answer.text
+    url = f"{stack.where.api}/webhooks/plain?provider_config_id={app.config_id}"
+    await stack.simulator.post("/_admin/webhooks", json={"url": url, "signing_key": f"whsec_{key}"})
+    _, back = await app.consent("/oauth/installs", "admin", tenant_id="t")
+    (grant,) = await app.grants("admin")
+    await stack.simulator.post(f"/_admin/grants/{grant['id']}/revoke")
+
+    async def noticed():
+        found = await stack.api.get(f"/api/installations/{back.said['installation_id']}")
+        return found.json()["status"] == "needs_reauth"
+
+    await stack.until(noticed)
+    await stack.simulator.delete("/_admin/webhooks")
+    return {"inbound key": key, "inbound key, decoded": base64.b64decode(key)}
 
 
 async def consent_by_hand(stack, app, whom) -> dict[str, str]:
