@@ -1,5 +1,6 @@
 """`/api/provider-configs`: a builder's OAuth apps. What is secret goes in and never comes out."""
 
+import base64
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
@@ -17,7 +18,7 @@ from api.opening import provider_of
 from api.problems import documented
 from api.searching import Found, Searchable, SearchRequest, parse, respond
 from domain.errors import FieldError, Problem
-from providers.model import ScopeKind
+from providers.model import ScopeKind, SignatureScheme
 from providers.scopes import UnknownScopeError, check_scopes
 from providers.wire import check_url
 from vault import configs
@@ -300,6 +301,7 @@ def _check(deps: ApiDeps, provider_id: str, body: ProviderConfigRequest | Update
     _check_scopes(deps, provider_id, ScopeKind.INSTALLATION, body.bot_scopes)
     _check_urls(deps, "oauth_redirect_url", [body.oauth_redirect_url] if body.oauth_redirect_url else [])
     _check_urls(deps, "allowed_redirect_urls", body.allowed_redirect_urls or [])
+    _check_signing_key(deps, provider_id, _plain(body.signing_key))
     if body.trust_publishable_sessions and not deps.development:
         raise Problem("trust_refused", "trust_publishable_sessions is accepted in development only.")
 
@@ -320,6 +322,21 @@ def _check_urls(deps: ApiDeps, field: str, urls: Sequence[str]) -> None:
         except ValueError as error:
             message = f"{field} {error}."
             raise Problem("bad_request", message, errors=(FieldError(f"body.{field}", message),)) from None
+
+
+def _check_signing_key(deps: ApiDeps, provider_id: str, key: str | None) -> None:
+    """A key that cannot be read would refuse every webhook of the provider, and nobody would see why."""
+    provider = deps.catalog.get(provider_id)
+    webhook = provider.webhook if provider else None
+    if key is None or webhook is None or webhook.scheme is not SignatureScheme.STANDARD:
+        return
+    try:
+        good = bool(base64.b64decode(key.removeprefix("whsec_"), validate=True))
+    except ValueError:
+        good = False
+    if not good:
+        message = "signing_key must be base64, with or without whsec_ before it, as this provider's console shows it."
+        raise Problem("bad_request", message, errors=(FieldError("body.signing_key", message),))
 
 
 def _refused(error: ConfigInUse | ConfigChanged) -> Problem:

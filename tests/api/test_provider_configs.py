@@ -243,3 +243,21 @@ async def test_the_builders_name_can_be_changed_taken_back_and_holds_no_tricks(c
     assert "display_name" not in (await client.patch(path, json={"display_name": None})).json()
     for trick in ("", "a\nb", "gpj\u202e.exe", "x" * 81, "a\0b"):
         assert (await client.patch(path, json={"display_name": trick})).status_code == 422
+
+
+@pytest.mark.parametrize("key", ["canary-not-base64!", "whsec_canary", "whsec_"])
+async def test_a_signing_key_that_no_message_could_be_signed_by_is_refused(client: httpx.AsyncClient, key: str) -> None:
+    plain = NEW | {"provider_id": "plain"}
+    made = (await client.post("/api/provider-configs", json=plain)).json()
+    created = await client.post("/api/provider-configs", json=plain | {"signing_key": key})
+    updated = await client.patch(f"/api/provider-configs/{made['id']}", json={"signing_key": key})
+    for answer in (created, updated):
+        assert (answer.status_code, answer.json()["code"]) == (422, "bad_request")
+        assert "signing_key must be base64" in answer.text
+        assert "canary" not in answer.text
+
+
+@pytest.mark.parametrize("key", ["whsec_a2V5LW9mLW91cnM=", "a2V5LW9mLW91cnM="])
+async def test_a_signing_key_is_taken_with_or_without_its_prefix(client: httpx.AsyncClient, key: str) -> None:
+    answer = await client.post("/api/provider-configs", json=NEW | {"provider_id": "plain", "signing_key": key})
+    assert answer.status_code == 201

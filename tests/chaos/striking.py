@@ -28,8 +28,8 @@ FAULT_BODIES: dict[Kind, dict[str, Any]] = {
     Kind.TRUNCATED: {"kind": "truncated"},
 }
 MOMENT = 5.0
-"""Seconds after which a fault that met too few is taken back: one that waited for whoever comes would meet the scouts of
-a hold one after the other, and make it last as no provider would."""
+"""Seconds after which a fault that met too few is taken back. Left there it would wait for the scouts of a hold, one
+after the other, and make it last as no provider would."""
 LONGER = 30.0
 """Seconds that a client secret stays wrong beyond its time where nobody has asked yet."""
 REVOCATIONS = (15.0, 30.0)
