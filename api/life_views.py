@@ -187,7 +187,7 @@ async def refresh(deps: ApiDeps, flights: Flights, caller: Caller, kind: Kind, l
     if credential.sealed_refresh is None or young:
         return RefreshConnectionResult(refreshed=False, expires_at=credential.expires_at)
     seen = credential.generation
-    await renew(deps, flights, life, seen)
+    await renew(deps, flights, life, seen, deps.wait)
     _, credential = await _serving(deps, caller, kind, life_id)
     refreshed = credential.generation > seen
     if not refreshed and credential.expires_at is not None and credential.expires_at <= deps.clock():

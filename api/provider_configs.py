@@ -1,6 +1,5 @@
 """`/api/provider-configs`: a builder's OAuth apps. What is secret goes in and never comes out."""
 
-import base64
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
@@ -18,7 +17,8 @@ from api.opening import provider_of
 from api.problems import documented
 from api.searching import Found, Searchable, SearchRequest, parse, respond
 from domain.errors import FieldError, Problem
-from providers.model import ScopeKind, SignatureScheme
+from providers import inbound
+from providers.model import ScopeKind
 from providers.scopes import UnknownScopeError, check_scopes
 from providers.wire import check_url
 from vault import configs
@@ -328,13 +328,7 @@ def _check_signing_key(deps: ApiDeps, provider_id: str, key: str | None) -> None
     """A key that cannot be read would refuse every webhook of the provider, and nobody would see why."""
     provider = deps.catalog.get(provider_id)
     webhook = provider.webhook if provider else None
-    if key is None or webhook is None or webhook.scheme is not SignatureScheme.STANDARD:
-        return
-    try:
-        good = bool(base64.b64decode(key.removeprefix("whsec_"), validate=True))
-    except ValueError:
-        good = False
-    if not good:
+    if key is not None and webhook is not None and not inbound.is_key(webhook, key):
         message = "signing_key must be base64, with or without whsec_ before it, as this provider's console shows it."
         raise Problem("bad_request", message, errors=(FieldError("body.signing_key", message),))
 

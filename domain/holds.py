@@ -49,11 +49,6 @@ def pause(kind: HoldKind, tries: int, retry_after: float | None = None) -> timed
     return max(wait, timedelta(seconds=retry_after or 0))
 
 
-def pause_unanswered(retry_after: float | None) -> timedelta:
-    """After a scout of a refused app that met another failure, and so learned nothing of the app; in seconds."""
-    return max(FIRST_PAUSE, timedelta(seconds=retry_after or 0))
-
-
 def is_outage(stumbled: int) -> bool:
     """Whether so many lives that began to fail, without a success between, are the provider's failure."""
     return stumbled >= STUMBLES_OF_AN_OUTAGE

@@ -56,6 +56,11 @@ def signers(webhook: Webhook, received: Received, keys: Mapping[str, str]) -> li
     return [name for name, key in keys.items() if _is_of(_key(rules, key), text, signatures)]
 
 
+def is_key(webhook: Webhook, key: str) -> bool:
+    """Whether a message could be signed by it: it has the form that the scheme wants."""
+    return bool(_key(webhook, key))
+
+
 def message_id(webhook: Webhook, received: Received) -> str:
     """By what the same message is known again, as 64 hex digits: its own id, or all that is signed of it."""
     rules = _rules(webhook)

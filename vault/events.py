@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import exists, insert, literal, select
-from sqlmodel import col
+import sqlalchemy
+from sqlalchemy import exists, insert, literal
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from vault.database import announce
@@ -37,11 +38,26 @@ async def append_config_event(tx: AsyncSession, config: ProviderConfig, name: st
         workspace_id=config.workspace_id,
         life_id="",
         provider_config_id=config.id,
-        type=f"provider_config.{name}",
+        type=_of_config(name),
         data=_told(data),
         created_at=now,
     )
     await _append(tx, event, config.id, wanted=True)
+
+
+async def config_told_since(tx: AsyncSession, config: ProviderConfig, name: str, since: datetime) -> bool:
+    """Whether `provider_config.<name>` was told of this config after that moment."""
+    theirs = (
+        col(Event.life_id) == "",  # has an index, and these events have no life
+        col(Event.provider_config_id) == config.id,
+        col(Event.type) == _of_config(name),
+        col(Event.created_at) > since,
+    )
+    return (await tx.exec(select(Event.id).where(*theirs).limit(1))).first() is not None
+
+
+def _of_config(name: str) -> str:
+    return f"provider_config.{name}"
 
 
 def _told(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,6 +80,8 @@ async def _append(tx: AsyncSession, event: Event, subject: str, *, wanted: bool)
         "last_error": "",
     }
     values = [literal(value, getattr(Outbox, name).type) for name, value in row.items()]
-    queued = await tx.exec(insert(Outbox).from_select(list(row), select(*values).where(exists().where(*theirs))))
+    queued = await tx.exec(
+        insert(Outbox).from_select(list(row), sqlalchemy.select(*values).where(exists().where(*theirs)))
+    )
     if queued.rowcount:
         announce(tx, event.workspace_id)

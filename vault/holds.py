@@ -12,14 +12,13 @@ from sqlalchemy import ColumnElement, and_, func, not_, or_
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.holds import HoldKind, is_outage, kind_of, pause, pause_unanswered, wait_of
+from domain.holds import HoldKind, is_outage, kind_of, pause, wait_of
 from vault.database import Database
-from vault.events import append_config_event
+from vault.events import append_config_event, config_told_since
 from vault.lives import is_serving
-from vault.tables import Event, Life, ProviderConfig
+from vault.tables import Life, ProviderConfig
 
 WELL = "ok"
-MISCONFIGURED_EVENT = "provider_config.misconfigured"
 MOST_RELEASED = 100_000
 """Ids of one release that are held in memory; what is left over is due still, and released after them."""
 
@@ -94,7 +93,8 @@ async def scout_failed(
     kind = kind_of(row.hold_kind, row.held_until)
     if kind is HoldKind.OUTAGE:
         return _hold(row, kind, now, reason, retry_after)
-    row.hold_kind, row.held_until = kind.value, now + pause_unanswered(retry_after)
+    # Nothing was learned of the app, so this counts as no refusal of it: the next one goes as soon as after an outage.
+    row.hold_kind, row.held_until = kind.value, now + pause(HoldKind.OUTAGE, 1, retry_after)
     return row.held_until
 
 
@@ -105,22 +105,11 @@ async def clear(tx: AsyncSession, config_id: str, now: datetime, sent_at: dateti
     The answer is whether a hold ended, which those who wait are to be told.
     """
     row = await _locked(tx, config_id, or_(is_held(), col(ProviderConfig.stumbled) > 0))
-    if row is None or await _refused_since(tx, row, sent_at):
+    if row is None:
+        return False
+    if row.hold_kind == HoldKind.MISCONFIGURED and await config_told_since(tx, row, "misconfigured", sent_at):
         return False
     return await let_go(tx, row, now, row.held_reason)
-
-
-async def _refused_since(tx: AsyncSession, row: ProviderConfig, sent_at: datetime) -> bool:
-    """Whether the refusal for which the config is held came after `sent_at`; its event knows when it was told."""
-    if row.hold_kind != HoldKind.MISCONFIGURED:
-        return False
-    told = (
-        col(Event.life_id) == "",  # the index; events of a config have no life
-        col(Event.provider_config_id) == row.id,
-        col(Event.type) == MISCONFIGURED_EVENT,
-        col(Event.created_at) > sent_at,
-    )
-    return (await tx.exec(select(Event.id).where(*told).limit(1))).first() is not None
 
 
 async def let_go(tx: AsyncSession, row: ProviderConfig, now: datetime, reason: str) -> bool:
