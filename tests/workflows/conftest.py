@@ -32,6 +32,7 @@ from activities.messages import (
 from domain.credential import CredentialRef
 from domain.identity import workflow_id
 from domain.life import Attempt, AttemptState, Loaded, Status
+from tests.time_skipping import pass_time
 from worker import WORKFLOWS
 from workflows.attributes import KEYS, attributes_of
 from workflows.details import summary
@@ -179,7 +180,7 @@ class Life:
 
     async def sleep(self, **by: float) -> None:
         """Let the server's time pass, and all that is due in it."""
-        await self.engine.sleep(timedelta(**by))
+        await pass_time(self.engine, timedelta(**by))
 
     async def runs(self) -> list[WorkflowHistory]:
         """The histories of all runs, the first one first."""

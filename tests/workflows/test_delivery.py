@@ -17,6 +17,7 @@ from temporalio.worker import Replayer, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from activities.messages import DeliveryOrder, DeliveryReport
+from tests.time_skipping import pass_time
 from worker import WORKFLOWS
 from workflows.delivery import ROUNDS_PER_RUN, EventDelivery, delivery_id, delivery_summary, details, timer_summary
 from workflows.queues import DELIVERY_QUEUE, LIFE_QUEUE, provider_queue
@@ -64,7 +65,7 @@ class Delivery:
     handle: WorkflowHandle[Any, Any]
 
     async def sleep(self, **by: float) -> None:
-        await self.engine.sleep(timedelta(**by))
+        await pass_time(self.engine, timedelta(**by))
 
     async def rounds(self) -> list[float]:
         """When it looked, in seconds from the first time."""

@@ -15,7 +15,8 @@ from sqlmodel import select
 from temporalio.testing import WorkflowEnvironment
 
 from domain.life import Status
-from tests.end_to_end.in_process.test_ninety_days import a_day_passes, skipping_engine
+from tests.end_to_end.in_process.test_ninety_days import skipping_engine
+from tests.time_skipping import pass_time
 from vault.tables import Credential, Event
 
 DAY = timedelta(days=1)
@@ -48,7 +49,7 @@ async def test_every_connection_is_refreshed_in_time_and_once_for_a_whole_year(
         slots = asyncio.Semaphore(CONSENTS_AT_ONCE)
         await asyncio.gather(*(connect(world, config_id, number, slots) for number in range(lives)))
         for day in range(1, days + 1):
-            await a_day_passes(engine)
+            await pass_time(engine, DAY)
             if day % 73 == 0:
                 say(capsys, f"day {day}, {time.monotonic() - began:.0f} s")
         clock.now = await engine.get_current_time()

@@ -4,7 +4,6 @@ The provider has no replay window: a refresh token that is presented twice kills
 """
 
 import asyncio
-import contextlib
 import sys
 import time
 from collections import Counter
@@ -21,9 +20,9 @@ from temporalio import activity
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.client import WorkflowHandle, WorkflowUpdateHandle, WorkflowUpdateStage
-from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
+from tests.time_skipping import pass_time
 from vault.tables import Credential, Event
 from workflows.attributes import KEYS
 from workflows.life import REFRESHES_PER_RUN, REFRESHES_SPREAD, ConnectionLife
@@ -115,7 +114,7 @@ async def test_every_refresh_comes_in_time_and_once_and_no_message_is_lost(
         heckler.handle = await world.handle(life_id)
 
         for _ in range(days):
-            await a_day_passes(engine)
+            await pass_time(engine, timedelta(days=1))
         clock.now = await engine.get_current_time()
         answers = await asyncio.wait_for(asyncio.gather(*heckler.updates), 60)
 
@@ -135,15 +134,6 @@ async def test_every_refresh_comes_in_time_and_once_and_no_message_is_lost(
             f"{max(len(run.events) for run in runs)} events, {heckler.signals} signals and {len(answers)} updates "
             f"around their ends, in {took:.0f} s"
         )
-
-
-async def a_day_passes(engine: WorkflowEnvironment) -> None:
-    """Let the server skip to the same time tomorrow."""
-    tomorrow = await engine.get_current_time() + timedelta(days=1)
-    while (left := tomorrow - await engine.get_current_time()) > timedelta(0):
-        # This server ends a busy connection after a while (GOAWAY); the client opens another one by itself.
-        with contextlib.suppress(RPCError):
-            await engine.sleep(left)
 
 
 async def _the_credential_lives(world: Any, clock: Any) -> None:
