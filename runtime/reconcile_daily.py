@@ -13,6 +13,7 @@ from temporalio.client import (
     ScheduleOverlapPolicy,
     SchedulePolicy,
     ScheduleSpec,
+    WorkflowExecutionStatus,
 )
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
@@ -33,6 +34,9 @@ DAILY_ID = "authpipe-reconcile-daily"
 NOW_ID = "authpipe-reconcile-now"
 EVERY = timedelta(days=1)
 SPREAD = timedelta(hours=1)
+# A pass asks every life for its state, and for each that is in no worker's cache its history is replayed. Workers that
+# are restarted again and again would do little else.
+LATELY = timedelta(minutes=10)
 SUMMARY = "Compare the vault with what runs"
 
 log = structlog.get_logger(__name__)
@@ -47,6 +51,18 @@ async def ask_for_pass(client: Client) -> None:
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         static_summary=SUMMARY,
     )
+
+
+async def passed_lately(client: Client, now: datetime) -> bool:
+    """Whether a pass that a worker asked for ended well within the last ten minutes."""
+    try:
+        last = await client.get_workflow_handle(NOW_ID).describe()
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return False
+        raise
+    completed = last.status is WorkflowExecutionStatus.COMPLETED
+    return completed and last.close_time is not None and now - last.close_time < LATELY
 
 
 async def ensure_schedule(client: Client) -> bool:

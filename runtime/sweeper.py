@@ -16,7 +16,7 @@ from api.lives import Lives
 from domain.checkup import DEFAULT_INTERVAL
 from domain.errors import Problem, where
 from runtime.pace import Pace
-from runtime.reconcile_daily import ask_for_pass, ensure_schedule
+from runtime.reconcile_daily import ask_for_pass, ensure_schedule, passed_lately
 from vault import endpoints, holds, inbound, outbox, reconciling, unheard
 from vault.configs import destroy_retired
 from vault.database import Database
@@ -34,21 +34,21 @@ Look = Callable[[Place | None], Awaitable[Page[Found]]]
 
 
 async def sweep_for_ever(sweeper: "Sweeper", client: Client) -> None:
-    """Ask for a full pass, then sweep now and every 20 seconds; what fails is tried again the next time."""
+    """Ask for a full pass unless one ended lately, then sweep every 20 seconds; what fails is tried again next time."""
     asked = False
     while True:
         try:
-            asked = await _keep_scheduled(client, asked=asked)
+            asked = await _keep_scheduled(client, sweeper.clock(), asked=asked)
             await sweeper.sweep()
         except Exception as error:  # noqa: BLE001 - whatever it is: a sweep that ended would end for ever, in silence
             log.warning("the sweep is tried again later", error=type(error).__name__, where=where(error))
         await asyncio.sleep(EVERY.total_seconds())
 
 
-async def _keep_scheduled(client: Client, *, asked: bool) -> bool:
+async def _keep_scheduled(client: Client, now: datetime, *, asked: bool) -> bool:
     """A store without our schedule is new: whatever lived in the one before it has to be started again at once."""
     made = await ensure_schedule(client)
-    if made or not asked:
+    if made or (not asked and not await passed_lately(client, now)):
         await ask_for_pass(client)
     return True
 
@@ -66,7 +66,7 @@ class Sweeper:
     ) -> None:
         self._db = db
         self._lives = lives
-        self._clock = clock
+        self.clock = clock
         self._pace = pace
         self._start_breaker = start_breaker
         self._places: dict[str, Place | None] = {}
@@ -79,7 +79,7 @@ class Sweeper:
         of. A part that fails keeps no other from its turn. Answers how many were signalled. Raises the Problem of an
         engine that is away: the looks behind it would find it away too.
         """
-        now = self._clock()
+        now = self.clock()
         await self._part("upkeep", partial(self._keep_up, now))
         await self._part("secrets", partial(self._notice_secrets, now))
         await self._part("breakers", self._start_breakers)

@@ -1,4 +1,4 @@
-"""Runs the full pass: daily by its schedule, and when a worker starts. The pass is one activity."""
+"""Runs the full pass: daily by its schedule, and for workers that start. The pass is one activity."""
 
 from datetime import timedelta
 
