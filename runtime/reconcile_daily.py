@@ -16,14 +16,13 @@ from temporalio.client import (
     WorkflowExecutionStatus,
 )
 from temporalio.common import WorkflowIDConflictPolicy
-from temporalio.service import RPCError, RPCStatusCode
 
 from activities.reconcile import Reconciled
 from api.lives import Lives
 from runtime.pace import Pace
 from runtime.reconcile import reconcile
 from runtime.reconcile_report import Report
-from runtime.temporal import register_search_attributes
+from runtime.temporal import if_known, register_search_attributes
 from vault.database import Database
 from workflows.attributes import KEYS
 from workflows.queues import LIFE_QUEUE
@@ -55,14 +54,10 @@ async def ask_for_pass(client: Client) -> None:
 
 async def passed_lately(client: Client, now: datetime) -> bool:
     """Whether a pass that a worker asked for ended well within the last ten minutes."""
-    try:
-        last = await client.get_workflow_handle(NOW_ID).describe()
-    except RPCError as error:
-        if error.status is RPCStatusCode.NOT_FOUND:
-            return False
-        raise
-    completed = last.status is WorkflowExecutionStatus.COMPLETED
-    return completed and last.close_time is not None and now - last.close_time < LATELY
+    last = await if_known(client.get_workflow_handle(NOW_ID).describe())
+    if last is None or last.status is not WorkflowExecutionStatus.COMPLETED:
+        return False
+    return last.close_time is not None and now - last.close_time < LATELY
 
 
 async def ensure_schedule(client: Client) -> bool:
@@ -70,7 +65,7 @@ async def ensure_schedule(client: Client) -> bool:
 
     A store without it is new, so it gets our search attributes too: without them it refuses every life.
     """
-    if await _is_there(client):
+    if await if_known(client.get_schedule_handle(SCHEDULE_ID).describe()):
         return False
     await register_search_attributes(client, KEYS)
     action = ScheduleActionStartWorkflow(Reconcile.run, id=DAILY_ID, task_queue=LIFE_QUEUE, static_summary=SUMMARY)
@@ -80,16 +75,6 @@ async def ensure_schedule(client: Client) -> bool:
         await client.create_schedule(SCHEDULE_ID, daily)
     except ScheduleAlreadyRunningError:
         return False
-    return True
-
-
-async def _is_there(client: Client) -> bool:
-    try:
-        await client.get_schedule_handle(SCHEDULE_ID).describe()
-    except RPCError as error:
-        if error.status is RPCStatusCode.NOT_FOUND:
-            return False
-        raise
     return True
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
+from runtime.temporal import if_known
 from workflows.life import ConnectionLife
 
 LIVES = 'WorkflowType = "ConnectionLife" AND ExecutionStatus = "Running"'
@@ -34,12 +35,9 @@ async def stuck_lives(client: Client, suspected: Iterable[str]) -> set[str]:
 
 
 async def _fails(client: Client, workflow_id: str) -> bool:
-    try:
-        described = await client.get_workflow_handle(workflow_id).describe()
-    except RPCError as error:
-        if error.status is RPCStatusCode.NOT_FOUND:
-            return False
-        raise
+    described = await if_known(client.get_workflow_handle(workflow_id).describe())
+    if described is None:
+        return False
     return bool(described.raw_description.pending_workflow_task.attempt >= ATTEMPTS_OF_A_STUCK_TASK)
 
 

@@ -34,7 +34,7 @@ Look = Callable[[Place | None], Awaitable[Page[Found]]]
 
 
 async def sweep_for_ever(sweeper: "Sweeper", client: Client) -> None:
-    """Ask for a full pass unless one ended lately, then sweep every 20 seconds; what fails is tried again next time."""
+    """Ask for a full pass unless one ended lately, sweep now and every 20 seconds; what fails is tried again then."""
     asked = False
     while True:
         try:

@@ -1,8 +1,8 @@
 """The Temporal client, and the search attributes that every workflow of ours carries."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Sequence
+from typing import Any, TypeVar
 
 import structlog
 from temporalio.api.enums.v1 import IndexedValueType
@@ -23,6 +23,7 @@ FIRST_WAIT_SECONDS = 0.25
 LONGEST_WAIT_SECONDS = 5.0
 
 Kinds = dict[str, IndexedValueType.ValueType]
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -60,6 +61,16 @@ async def connect(settings: Settings, *, lazy: bool) -> Client:
             log.warning("Temporal does not answer yet; trying again", address=config.get("target_host"), seconds=wait)
         await asyncio.sleep(wait)
         wait = min(wait * 2, LONGEST_WAIT_SECONDS)
+
+
+async def if_known(asked: Awaitable[T]) -> T | None:
+    """What the engine answers, or None if it knows nothing under that id. Raises `RPCError` for anything else."""
+    try:
+        return await asked
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        return None
 
 
 async def register_search_attributes(client: Client, keys: Sequence[SearchAttributeKey[Any]]) -> None:

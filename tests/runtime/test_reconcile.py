@@ -558,7 +558,8 @@ async def asked_by_a_new_worker(place: Place, monkeypatch: pytest.MonkeyPatch, c
             return 0
 
     sweeping = asyncio.create_task(sweep_for_ever(Told(place.db, place.lives, clock, Pace(FAST)), place.client))
-    await swept.wait()
+    async with asyncio.timeout(30):
+        await swept.wait()
     await ended(sweeping)
     return len([run async for run in place.client.list_workflows(f'WorkflowId = "{reconcile_daily.NOW_ID}"')])
 
