@@ -69,10 +69,11 @@ async def _database(deps: ApiDeps) -> str:
 
 
 async def _migrations(deps: ApiDeps) -> str:
-    behind = await deps.db.behind()
-    if behind:
-        log.warning("migrations are missing", detail=behind)
-    return "behind: run `authpipe migrate`" if behind else OK
+    stands = await deps.db.standing()
+    if stands.objection is None:
+        return OK
+    log.warning("the schema is not one that this version serves on", detail=stands.objection)
+    return "of a newer version: run that version" if stands.ahead else "behind: run `authpipe migrate`"
 
 
 async def _keys(deps: ApiDeps) -> str:

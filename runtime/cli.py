@@ -92,8 +92,7 @@ def migrate() -> None:
     """Bring the database up to date."""
     from runtime.vault_setup import migrate_vault
 
-    migrate_vault(load_settings())
-    typer.echo("The database is up to date.")
+    typer.echo(migrate_vault(load_settings()))
 
 
 @app.command()

@@ -60,10 +60,16 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
         await db.close()
 
 
-def migrate_vault(settings: Settings) -> None:
-    """Bring the database to this version's schema. Must not be called inside a running event loop."""
+def migrate_vault(settings: Settings) -> str:
+    """Bring the database to this version's schema; a sentence on what came of it. Not for a running event loop."""
     with _one_line():
-        migrate(settings.database_url)
+        stands = migrate(settings.database_url)
+    if stands.ahead:
+        return (
+            f"The database is at revision {stands.revision} of a newer version, which this one may serve too; "
+            "nothing was changed."
+        )
+    return "The database is up to date."
 
 
 async def check_vault(settings: Settings) -> None:

@@ -8,26 +8,27 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
-from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from asyncpg import PostgresError  # type: ignore[import-untyped]
 from sqlalchemy import Connection, event, make_url, text
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import InvalidatePoolError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-MIGRATIONS = Path(__file__).parent / "migrations"
+from vault.revisions import Standing, standing, upgrade
+
 MIGRATION_LOCK = 0x61757468706970
 """The PostgreSQL advisory lock under which migrations run; any fixed number, kept for ever."""
 MIGRATION_WAIT_SECONDS = 60
+LOCK_SECONDS = 2
+"""How long a migration waits for a table that is in use: all who want the table after it wait as long."""
+LOCK_TRIES = 20
+TURN_SECONDS = 0.2
+LOCK_NOT_AVAILABLE = "55P03"
 ANNOUNCED = "announced"
 PING_AFTER_SECONDS = 30.0
 """A pooled PostgreSQL connection that rested longer is tried before it is used: a firewall may have dropped it."""
@@ -112,71 +113,77 @@ class Database:
                 await connection.execute(text("SELECT 1"))
 
     async def behind(self) -> str | None:
-        """None if the schema is the one this version needs, else a sentence naming both revisions."""
+        """None if this version may serve on the schema, else a sentence naming both revisions."""
+        return (await self.standing()).objection
+
+    async def standing(self) -> Standing:
+        """Which migration the schema is at."""
         async with self.connect() as connection:
-            current = await connection.run_sync(lambda c: MigrationContext.configure(c).get_current_revision())
-        if current == head():
-            return None
-        if _unknown(current):
-            return _newer(current)
-        return f"the database is at revision {current or 'none'}, this version needs {head()}; run `authpipe migrate`"
+            return await connection.run_sync(standing)
 
 
-@cache
-def head() -> str:
-    """The newest migration of this version."""
-    revision = ScriptDirectory.from_config(alembic_config()).get_current_head()
-    assert revision is not None  # noqa: S101 - the package always holds the first migration
-    return revision
+def migrate(url: str) -> Standing:
+    """Bring the schema to this version's, creating it if need be. Of two processes at once, one waits for the other.
+
+    One that a newer version made is left as it is; `DatabaseUnusable` if this version may not serve on it.
+    """
+    return asyncio.run(_migrate(_checked(url)))
 
 
-@cache
-def _revisions() -> frozenset[str]:
-    return frozenset(script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions())
-
-
-def _unknown(revision: str | None) -> bool:
-    return revision is not None and revision not in _revisions()
-
-
-def _newer(revision: str | None) -> str:
-    return (
-        f"the database is at revision {revision}, which this version does not know (its own is {head()}); "
-        "a newer version made it: run that version"
-    )
-
-
-def migrate(url: str) -> None:
-    """Bring the schema to `head()`, creating it if need be. Of two processes at once, one waits for the other."""
-    asyncio.run(_migrate(_checked(url)))
-
-
-async def _migrate(url: URL) -> None:
+async def _migrate(url: URL) -> Standing:
     engine = _engine(url, {"poolclass": NullPool}, migrating=True).execution_options(sqlite_begin="EXCLUSIVE")
     try:
         with _said_plainly():
-            async with engine.begin() as connection:
-                if engine.dialect.name == "postgresql":
-                    await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
-                await connection.run_sync(_upgrade)
+            async with engine.connect() as connection:
+                return await (_alone if engine.dialect.name == "sqlite" else _among_others)(connection)
     finally:
         await engine.dispose()
 
 
-def _upgrade(connection: Connection) -> None:
-    current = MigrationContext.configure(connection).get_current_revision()
-    if _unknown(current):
-        raise DatabaseUnusable(_newer(current))
-    config = alembic_config()
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+async def _alone(connection: AsyncConnection) -> Standing:
+    """All in one transaction, which keeps every writer out."""
+    async with connection.begin():
+        if not _left_as_it_is(await connection.run_sync(standing)):
+            await connection.run_sync(upgrade)
+        return await connection.run_sync(standing)
 
 
-def alembic_config() -> Config:
-    """Alembic set to the migrations of this package, wherever it is installed; the caller adds the connection."""
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    return config
+async def _among_others(connection: AsyncConnection) -> Standing:
+    """Each migration in a transaction of its own, while other processes serve."""
+    await _take_turn(connection)
+    for _ in range(LOCK_TRIES):
+        stands = await connection.run_sync(standing)
+        await connection.rollback()
+        if stands.objection is None:
+            return stands
+        _left_as_it_is(stands)
+        try:
+            await connection.run_sync(upgrade)
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
+                raise
+            await connection.rollback()
+            await asyncio.sleep(LOCK_SECONDS / 2)
+    raise DatabaseUnusable(
+        "the database is not migrated: a table stayed in use all the time, perhaps by a backup under way; "
+        "nothing is left half done: run `authpipe migrate` again when that is over"
+    )
+
+
+def _left_as_it_is(stands: Standing) -> bool:
+    if stands.ahead and stands.objection:
+        raise DatabaseUnusable(stands.objection)
+    return stands.ahead
+
+
+async def _take_turn(connection: AsyncConnection) -> None:
+    # Asked for again and again, since one that waits holds a snapshot, which an index built concurrently waits for.
+    # Of the session, not of a transaction: a migration may end its own.
+    query = text("SELECT pg_try_advisory_lock(:lock)")
+    while not (await connection.execute(query, {"lock": MIGRATION_LOCK})).scalar():
+        await connection.rollback()
+        await asyncio.sleep(TURN_SECONDS)
+    await connection.rollback()
 
 
 def _checked(url: str) -> URL:
@@ -217,7 +224,8 @@ def _engine(url: URL, pool: dict[str, Any], *, migrating: bool = False) -> Async
     if url.get_backend_name() == "sqlite":
         return _sqlite_engine(url, pool, migrating)
     limits = {"statement_timeout": "10s", "lock_timeout": "5s", "idle_in_transaction_session_timeout": "10s"}
-    settings = {"application_name": "authpipe", "jit": "off", **({} if migrating else limits)}
+    patient = {"lock_timeout": f"{LOCK_SECONDS}s"}
+    settings = {"application_name": "authpipe", "jit": "off", **(patient if migrating else limits)}
     args = {"timeout": 5, "command_timeout": None if migrating else 15, "server_settings": settings}
     engine = create_async_engine(url, hide_parameters=True, connect_args=args, **pool)
 

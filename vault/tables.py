@@ -437,3 +437,11 @@ class Tombstone(Table, table=True):
     first_try_at: datetime | None = moment()
     upstream: str = "pending"
     finished_at: datetime | None = moment()
+
+
+class SchemaMark(Table, table=True):
+    """What each migration said of older versions: the oldest revision whose version may serve once it is done."""
+
+    __tablename__ = "schema_mark"
+    revision: str = Field(primary_key=True)
+    serves_from: str

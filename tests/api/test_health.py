@@ -1,3 +1,4 @@
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -6,6 +7,7 @@ from sqlalchemy import text
 
 from vault.key_store import SqlKeyStore
 from vault.keys import KeyRing, Keys
+from vault.revisions import head
 
 ALL_WELL = {"database": "ok", "migrations": "ok", "keys": "ok", "temporal": "ok"}
 
@@ -50,12 +52,46 @@ async def test_readiness_names_the_database_when_it_is_gone(
     assert "canary" not in answer.text
 
 
-async def test_readiness_says_that_migrations_are_missing(anybody: httpx.AsyncClient, db: Any) -> None:
-    async with db.transaction() as tx:
-        await tx.exec(text("UPDATE alembic_version SET version_num = 'older'"))
+@pytest.fixture
+async def at_revision(db: Any) -> AsyncIterator[Callable[..., Awaitable[None]]]:
+    """Sets the revision of the database, and what that revision says of older versions; as it was at the end."""
+
+    async def run(*statements: str) -> None:
+        async with db.transaction() as tx:
+            for statement in statements:
+                await tx.exec(text(statement))
+
+    async def at(revision: str, serves_from: str = "") -> None:
+        marks = [f"INSERT INTO schema_mark VALUES ('{revision}', '{serves_from}')"] if serves_from else []
+        await run(f"UPDATE alembic_version SET version_num = '{revision}'", *marks)
+
+    yield at
+    await run(f"UPDATE alembic_version SET version_num = '{head()}'")
+
+
+async def test_readiness_says_that_migrations_are_missing(anybody: httpx.AsyncClient, at_revision: Any) -> None:
+    await at_revision("0001")
     answer = await anybody.get("/health/ready")
     assert answer.status_code == 503
     assert answer.json()["parts"]["migrations"] == "behind: run `authpipe migrate`"
+
+
+async def test_it_stays_ready_on_a_newer_schema_that_this_version_may_serve(
+    anybody: httpx.AsyncClient, at_revision: Any
+) -> None:
+    """Else a balancer would take every old process out as soon as the new version's migrations have run (ADR 0016)."""
+    await at_revision("9999_later", serves_from=head())
+    answer = await anybody.get("/health/ready")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ready", "parts": ALL_WELL})
+
+
+async def test_it_is_not_ready_on_a_newer_schema_that_shuts_this_version_out(
+    anybody: httpx.AsyncClient, at_revision: Any
+) -> None:
+    await at_revision("9999_later", serves_from="9998_later")
+    answer = await anybody.get("/health/ready")
+    assert answer.status_code == 503
+    assert answer.json()["parts"]["migrations"] == "of a newer version: run that version"
 
 
 async def test_readiness_says_that_the_keys_do_not_fit(

@@ -12,7 +12,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, func, select, update
 
 from vault import database
-from vault.database import Database, DatabaseUnusable, alembic_config, head, migrate
+from vault.database import Database, DatabaseUnusable, migrate
+from vault.revisions import alembic_config, head
 from vault.tables import AccountGrant, ApiKey, Table, Workspace
 
 

@@ -5,13 +5,16 @@ import tempfile
 from pathlib import Path
 
 from alembic import command
+from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
-from vault.database import alembic_config
+from vault.revisions import alembic_config, head
 
 
 def main(message: str) -> None:
     config = alembic_config()
+    last = ScriptDirectory.from_config(config).get_revision(head())
+    config.attributes["serves_from"] = last.module.serves_from
     versions = Path(__file__).parent / "versions"
     number = 1 + len(list(versions.glob("[0-9]*.py")))
     with tempfile.TemporaryDirectory() as folder:

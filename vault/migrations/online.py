@@ -1,0 +1,22 @@
+"""What a migration may do to a table that is in use only in this way. `docs/adr/0016` has the rules for all others."""
+
+from collections.abc import Sequence
+
+from alembic import op
+
+
+def create_index(name: str, table: str, columns: Sequence[str]) -> None:
+    """Build an index while others write. It must be all that its migration does: it ends the transaction.
+
+    What an earlier try left half built is taken away first, so the migration may simply be run again.
+    """
+    context = op.get_context()
+    if context.dialect.name != "postgresql":
+        op.create_index(name, table, columns)
+        return
+    with context.autocommit_block():
+        # It waits for every transaction that began before it, but nobody waits for it.
+        op.execute("SET lock_timeout = 0")
+        op.drop_index(name, table_name=table, if_exists=True, postgresql_concurrently=True)
+        op.create_index(name, table, columns, postgresql_concurrently=True)
+        op.execute("RESET lock_timeout")
