@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3 python,\
 	$(shell $(name) -c 'import sys; sys.version_info >= (3, 11) and print("$(name)")' 2>/dev/null)))
 
-.PHONY: help install dev demo test browser screenshots red crash chaos year rehearse bench check fix lock clean
+.PHONY: help install dev demo test browser screenshots red crash chaos year rehearse upgrade bench check fix lock clean
 
 help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -60,6 +60,9 @@ year: $(STAMP) ## connection-years in a minute; then a year and ninety days in s
 
 rehearse: $(STAMP) ## build as the image does, back the vault up, restore it into an empty engine
 	@$(BIN)/python -m pytest tests/deploy
+
+upgrade: $(STAMP) ## let workers of a new build, and migrations of a new version, take over while everything runs
+	@$(BIN)/python -m pytest tests/upgrade
 
 bench: $(STAMP) ## measure reads and replays, as ratios in one run
 	@$(BIN)/python -m bench.read

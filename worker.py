@@ -11,7 +11,13 @@ from datetime import timedelta
 import structlog
 import uvloop
 from temporalio.client import Client
-from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunner, Worker, WorkflowRunner
+from temporalio.worker import (
+    PollerBehaviorAutoscaling,
+    UnsandboxedWorkflowRunner,
+    Worker,
+    WorkerDeploymentConfig,
+    WorkflowRunner,
+)
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from activities.breaker import BreakerActivities
@@ -32,6 +38,7 @@ from runtime.reconcile_daily import full_pass
 from runtime.settings import Settings, load_settings
 from runtime.sweeper import Sweeper, sweep_for_ever
 from runtime.temporal import connect, register_search_attributes
+from runtime.worker_version import deployment_of, say_whether_it_gets_work
 from vault.lives import providers_of_living
 from workflows.attributes import KEYS
 from workflows.breaker import Breaker
@@ -57,10 +64,12 @@ def build_workers(
     sandbox: bool,
     starts_per_second: float = STARTS_PER_SECOND,
     rates: Rates | None = None,
+    deployment: WorkerDeploymentConfig | None = None,
 ) -> Sequence[Worker]:
     """One worker for the lives, one for deliveries, one for each provider's activities.
 
-    `providers` names those of living rows too: one whose file was taken away must still be deletable.
+    `providers` names those of living rows too: one whose file was taken away must still be deletable. All are of one
+    `deployment`, so that a workflow's activities run in the build that the workflow runs in.
     """
     rates = rates or Rates(deps.catalog)
     deps = replace(deps, trip=Breakers(client).look, wake=Lives(client).wake, probe_turns=rates.probe_turn)
@@ -78,12 +87,13 @@ def build_workers(
         max_cached_workflows=CACHED_LIVES,
         workflow_task_poller_behavior=PollerBehaviorAutoscaling(minimum=2, maximum=50, initial=5),
         graceful_shutdown_timeout=GRACE,
+        deployment_config=deployment,
     )
-    at_providers = (_provider_worker(client, acts, provider_id, rates.of(provider_id)) for provider_id in providers)
-    return [lives, _delivery_worker(client, deps), *at_providers]
+    at_providers = (_provider_worker(client, acts, name, rates.of(name), deployment) for name in providers)
+    return [lives, _delivery_worker(client, deps, deployment), *at_providers]
 
 
-def _delivery_worker(client: Client, deps: Deps) -> Worker:
+def _delivery_worker(client: Client, deps: Deps, deployment: WorkerDeploymentConfig | None) -> Worker:
     return Worker(
         client,
         task_queue=DELIVERY_QUEUE,
@@ -91,10 +101,17 @@ def _delivery_worker(client: Client, deps: Deps) -> Worker:
         interceptors=[Guard()],
         max_concurrent_activities=DELIVERIES_AT_ONCE,
         graceful_shutdown_timeout=GRACE,
+        deployment_config=deployment,
     )
 
 
-def _provider_worker(client: Client, acts: LifeActivities, provider_id: str, calls_per_second: float) -> Worker:
+def _provider_worker(
+    client: Client,
+    acts: LifeActivities,
+    provider_id: str,
+    calls_per_second: float,
+    deployment: WorkerDeploymentConfig | None,
+) -> Worker:
     return Worker(
         client,
         task_queue=provider_queue(provider_id),
@@ -103,6 +120,7 @@ def _provider_worker(client: Client, acts: LifeActivities, provider_id: str, cal
         max_task_queue_activities_per_second=calls_per_second,
         activity_task_poller_behavior=PollerBehaviorAutoscaling(minimum=1, maximum=20, initial=2),
         graceful_shutdown_timeout=GRACE,
+        deployment_config=deployment,
     )
 
 
@@ -118,6 +136,9 @@ async def run(settings: Settings) -> None:
         deps.db.on_events = hints = Hints(client)
         served = set(deps.catalog) | await providers_of_living(deps.db)
         rate = settings.reconcile_starts_per_second
+        deployment = deployment_of(settings)
+        if deployment:
+            await say_whether_it_gets_work(client, deployment.version)
         workers = build_workers(
             client,
             deps,
@@ -125,6 +146,7 @@ async def run(settings: Settings) -> None:
             sandbox=settings.sandbox,
             starts_per_second=rate,
             rates=Rates(deps.catalog, settings.provider_calls_per_second, settings.probe_share),
+            deployment=deployment,
         )
         sweeper = Sweeper(deps.db, Lives(client), deps.clock, Pace(rate), Breakers(client).start)
         sweeping = asyncio.create_task(sweep_for_ever(sweeper, client))

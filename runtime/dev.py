@@ -18,6 +18,7 @@ from runtime.ports import require_free_ports
 from runtime.processes import Stack, end, process, read_record, record_file, write_record
 from runtime.settings import Settings
 from runtime.supervisor import Supervisor
+from runtime.temporal_server import new_store
 from runtime.vault_setup import check_vault
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -65,6 +66,8 @@ class DevStack:
         await check_vault(self._settings)
         keys = await ensure_dev_keys(self._settings)
         self._say(f"starting {', '.join(NAMES[1:])} in {self._settings.data_dir}")
+        if news := new_store(self._settings):
+            self._say(news)
         await self._supervisor.start(engine(self._settings))
         await asyncio.gather(*(self._supervisor.start(part) for part in others(self._settings)))
         await ensure_development_config(self._settings, api_url(self._settings), keys.secret)

@@ -72,6 +72,9 @@ def environment(settings: Settings) -> dict[str, str]:
         variable("env"): settings.env,
         variable("data_dir"): str(settings.data_dir),
         variable("provider_origins"): json.dumps(development_origins(settings)),
+        # Here is one version, and nobody to make it the current one.
+        variable("worker_deployment"): "",
+        variable("worker_build_id"): "",
     }
 
 

@@ -141,6 +141,14 @@ class Settings(BaseSettings):
     webhook_retry_days: float = Field(
         5, gt=0, le=30, description="Days for which an event that cannot be delivered is tried again."
     )
+    worker_deployment: str = Field(
+        "",
+        pattern=r"^[\w-]*$",
+        description="Name of the Worker Deployment whose versions the workers are: turns worker versioning on.",
+    )
+    worker_build_id: str = Field(
+        "", pattern=r"^[\w.+-]*$", description="Version of the worker in it; every build has another one."
+    )
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="`console` for people, `json` for machines; `auto` is json in production."
     )
@@ -186,6 +194,8 @@ class Settings(BaseSettings):
             raise ValueError(f"{PREFIX}PAUSE_DIR: is for development only; it lets files stop a process")
         if self.key_encryption_key and self.key_encryption_key_file:
             raise _given_twice("key_encryption_key")
+        if bool(self.worker_deployment) != bool(self.worker_build_id):
+            raise ValueError(f"{PREFIX}WORKER_DEPLOYMENT: goes together with {PREFIX}WORKER_BUILD_ID; set both or none")
         if self.provider_timeout_seconds >= self.refresh_lease_seconds:
             raise ValueError(
                 f"{PREFIX}PROVIDER_TIMEOUT_SECONDS: must be less than {PREFIX}REFRESH_LEASE_SECONDS "

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 from temporalio.client import Client
@@ -41,6 +42,7 @@ def find_binary() -> Path:
     return Path(found)
 
 
+@cache
 def server_version(binary: Path) -> str:
     """Version of the server inside the program, such as `1.32.0`."""
     answer = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False)  # noqa: S603
@@ -50,16 +52,31 @@ def server_version(binary: Path) -> str:
     return found[1]
 
 
+def store_file(settings: Settings) -> Path:
+    """The server's file. It is named by version: a server neither migrates nor refuses an older one's file."""
+    return settings.data_dir / f"temporal-{server_version(find_binary())}.db"
+
+
+def new_store(settings: Settings) -> str:
+    """What to say when this server begins with an empty file beside those of other versions; else empty."""
+    others = sorted(file.name for file in settings.data_dir.glob("temporal-*.db"))
+    if not others or (file := store_file(settings)).exists():
+        return ""
+    return (
+        f"this version of Temporal begins with an empty file, {file.name}: every connection is started anew from the "
+        f"vault; what is left of others may be deleted: {', '.join(others)}"
+    )
+
+
 def server_command(settings: Settings) -> tuple[str, ...]:
-    """The command line. The file is named by version: a server neither migrates nor refuses an older one's file."""
+    """The command line."""
     binary = find_binary()
-    file = settings.data_dir / f"temporal-{server_version(binary)}.db"
     pragmas = (("--sqlite-pragma", f"{name}={value}") for name, value in SQLITE_PRAGMAS.items())
     tuned = (("--dynamic-config-value", f"{name}={value}") for name, value in DYNAMIC_CONFIG.items())
     return (
         *(str(binary), "server", "start-dev", "--ip", HOST, "--log-level", LEAST_LOG_LEVEL),
         *("--port", str(settings.temporal_port), "--ui-port", str(settings.temporal_ui_port)),
-        *("--db-filename", str(file)),
+        *("--db-filename", str(store_file(settings))),
         *(word for pair in (*pragmas, *tuned) for word in pair),
     )
 

@@ -8,7 +8,7 @@ import pytest
 from runtime import temporal_server
 from runtime.errors import StartError
 from runtime.settings import Settings
-from runtime.temporal_server import find_binary, server_command, server_version
+from runtime.temporal_server import find_binary, new_store, server_command, server_version, store_file
 
 
 def words_after(command: tuple[str, ...], option: str) -> list[str]:
@@ -22,6 +22,22 @@ def test_the_file_is_named_by_the_servers_version(settings_with: Callable[..., S
     assert words_after(command, "--db-filename") == [str(settings.data_dir / f"temporal-{version}.db")]
     assert words_after(command, "--port") == ["7001"]
     assert words_after(command, "--ui-port") == ["7002"]
+
+
+def test_a_new_version_says_that_it_begins_empty_and_what_is_left_of_others(
+    settings_with: Callable[..., Settings],
+) -> None:
+    settings = settings_with()
+    settings.data_dir.mkdir()
+    assert new_store(settings) == "", "a new folder is no news"
+    (settings.data_dir / "temporal-0.9.0.db").touch()
+    (settings.data_dir / "temporal-0.9.0.db-wal").touch()
+    said = new_store(settings)
+    assert said.endswith(": temporal-0.9.0.db")
+    assert store_file(settings).name in said
+    assert "\n" not in said
+    store_file(settings).touch()
+    assert new_store(settings) == "", "only the first time"
 
 
 def test_the_server_is_tuned_and_fair(settings_with: Callable[..., Settings]) -> None:

@@ -18,6 +18,7 @@ from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from temporalio.workflow import NondeterminismError
 
+from tests.upgrade.trees import BEFORE, GUARDED, UNGUARDED
 from worker import WORKFLOWS
 from workflows import life
 
@@ -28,6 +29,7 @@ LIVES = [
 ]
 KINDS = {
     "breaker",
+    "checked_up_and_held",
     "connection_confirmed",
     "dead_and_repaired",
     "degraded_and_held",
@@ -82,6 +84,17 @@ async def test_a_change_of_commands_is_caught(change: str, tmp_path: Path) -> No
     replayer = Replayer(workflows=[changed.ConnectionLife], workflow_runner=UnsandboxedWorkflowRunner())
     results = [await replayer.replay_workflow(history(file), raise_on_replay_failure=False) for file in LIVES]
     assert any(isinstance(result.replay_failure, NondeterminismError) for result in results)
+
+
+async def test_a_change_that_is_not_guarded_is_caught_and_the_same_one_guarded_is_not(tmp_path: Path) -> None:
+    """`tests/upgrade` runs both as new builds beside living runs: the one takes over, the other leaves them stuck."""
+    for after, takes in ((GUARDED, True), (UNGUARDED, False)):
+        changed = _changed(BEFORE, after, tmp_path)
+        replayer = Replayer(workflows=[changed.ConnectionLife], workflow_runner=UnsandboxedWorkflowRunner())
+        results = [await replayer.replay_workflow(history(file), raise_on_replay_failure=False) for file in LIVES]
+        objections = [result.replay_failure for result in results if result.replay_failure]
+        assert (not objections) is takes
+        assert all(isinstance(objection, NondeterminismError) for objection in objections)
 
 
 async def test_an_unchanged_copy_is_not(tmp_path: Path) -> None:

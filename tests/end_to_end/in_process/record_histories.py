@@ -24,7 +24,7 @@ from activities.messages import ConfigIds
 from api.breakers import breaker_of
 from runtime.temporal import register_search_attributes
 from runtime.temporal_server import find_binary
-from vault.tables import ProviderConfig
+from vault.tables import Life, ProviderConfig
 from workflows.attributes import KEYS
 from workflows.breaker import Breaker
 from workflows.delivery import delivery_id
@@ -87,6 +87,12 @@ async def reaches(world: Any, life_id: str, fact: Callable[[Any], bool]) -> None
         return await handle.query(ConnectionLife.life_view)
 
     await world.until(view, fact)
+
+
+async def change(world: Any, table: Any, row_id: str, **values: Any) -> None:
+    """Let time pass for a row: what is due in hours is due now."""
+    async with world.db.transaction() as tx:
+        await tx.exec(update(table).where(col(table.id) == row_id).values(values))
 
 
 async def test_an_installation_with_a_choice_among_sites(world: Any) -> None:
@@ -196,6 +202,32 @@ async def test_a_withdrawn_grant_that_two_tenants_share(world: Any) -> None:
     await keep(world, first, "told_by_a_sibling")
 
 
+async def test_check_ups_a_report_and_a_hold_that_is_released(world: Any) -> None:
+    """A check-up by its timer, one that a builder's report brings forward, and a refresh after the config's hold."""
+    life_id = await connected(world, "jira", "admin")
+    handle, life = await world.handle(life_id), await world.life(life_id)
+
+    async def probed() -> Any:
+        return (await world.life(life_id)).probed_at
+
+    await change(world, Life, life_id, probe_at=datetime.now(UTC) + timedelta(seconds=2))
+    await handle.signal(ConnectionLife.wake)
+    first = await world.until(probed, lambda at: at and at > life.connected_at)
+    await change(world, Life, life_id, probed_at=datetime.now(UTC) - timedelta(minutes=2))
+    told = await world.api.post(f"/api/installations/{life_id}/report", json={"status": 401})
+    assert told.json()["checking"], told.text
+    await world.until(probed, lambda at: at > first)
+    refusal = {"error": "access_denied"}
+    await world.admin("POST", "faults", endpoint="token", kind="status", status=401, body=refusal, times=1)
+    await fresh(world, life_id)
+    await reaches(world, life_id, lambda v: v.held_until is not None)
+    await change(world, ProviderConfig, life.provider_config_id, held_until=datetime.now(UTC))
+    breaker = world.client.get_workflow_handle(breaker_of(ConfigIds("default", "jira", life.provider_config_id)))
+    await breaker.signal(Breaker.look)
+    await reaches(world, life_id, lambda v: v.generation > life.generation and v.held_until is None)
+    await keep(world, life_id, "checked_up_and_held")
+
+
 async def test_a_breaker_that_waits_sends_a_scout_and_releases(world: Any) -> None:
     life_id = await connected(world, lifetime=5)
     life = await world.life(life_id)
@@ -205,9 +237,7 @@ async def test_a_breaker_that_waits_sends_a_scout_and_releases(world: Any) -> No
     # It comes due, finds the hold, and waits for its breaker.
     long = datetime.now(UTC) + timedelta(minutes=20)
     await reaches(world, life_id, lambda v: v.held_until is not None and v.held_until > long)
-    over = {"held_until": datetime.now(UTC)}
-    async with world.db.transaction() as tx:
-        await tx.exec(update(ProviderConfig).where(col(ProviderConfig.id) == life.provider_config_id).values(over))
+    await change(world, ProviderConfig, life.provider_config_id, held_until=datetime.now(UTC))
     handle = world.client.get_workflow_handle(breaker_of(ConfigIds("default", "plain", life.provider_config_id)))
     await handle.signal(Breaker.look)
     await handle.result()
