@@ -117,7 +117,7 @@ async def _examined(deps: Deps, patient: Patient) -> ProbeReport:
         return await _write(deps, patient, Conclusion(Ending.DONE, later, life.doubt, looked=False))
     if finding.result is ProbeResult.REFUSED and patient.credential.sealed_refresh is not None:
         # A refresh tells of the grant.
-        return await _write(deps, patient, Conclusion(Ending.TOKEN_REFUSED, later, patient.life.doubt))
+        return await _write(deps, patient, Conclusion(Ending.TOKEN_REFUSED, later, life.doubt, TOKEN_REFUSED))
     if finding.result is ProbeResult.UNKNOWN and finding.doubt in ("", UNCLEAR):
         return await _unsure(deps, patient, finding)
     if finding.doubt:
@@ -182,7 +182,8 @@ async def _doubted(deps: Deps, patient: Patient, finding: Finding, later: dateti
     # Scopes are known from the last refresh alone: the second look needs a newer word than the first.
     refresh = first and finding.doubt == SCOPES_LOST and patient.credential.sealed_refresh is not None
     ending = Ending.TOKEN_REFUSED if refresh else Ending.DONE
-    return await _write(deps, patient, Conclusion(ending, again_at, finding.doubt, scopes=finding.scopes, looked=first))
+    conclusion = Conclusion(ending, again_at, finding.doubt, finding.doubt, finding.scopes, looked=first)
+    return await _write(deps, patient, conclusion)
 
 
 async def _postpone(deps: Deps, life: Life, at: datetime) -> None:

@@ -15,6 +15,7 @@ from activities.messages import DeliveryOrder, DeliveryReport
 from activities.outgoing import Unanswered
 from domain.delivery import PAUSE_AFTER, Verdict, judge, retry_after
 from vault import endpoints, outbox
+from vault.crypto import SealBroken
 from vault.outbox import Claimed
 from vault.tables import Event, WebhookEndpoint
 
@@ -78,7 +79,11 @@ class _Round:
         room = self._room(endpoint)
         if endpoint is None or not room:
             return
-        secrets = await endpoints.signing_secrets(self._deps.sealer, endpoint, self._deps.clock())
+        try:
+            secrets = await endpoints.signing_secrets(self._deps.sealer, endpoint, self._deps.clock())
+        except SealBroken:
+            await self._note_unsigned(endpoint)
+            return
         async with self._deps.db.transaction() as tx:
             # The wait of each event for itself may be hours by now; the endpoint's own pauses are minutes.
             early = endpoint.failures >= PAUSE_AFTER
@@ -133,6 +138,12 @@ class _Round:
         log.warning("a webhook endpoint says that it is gone", workspace_id=self._workspace_id)
         self._failed += 1
         self._last_error = error
+
+    async def _note_unsigned(self, endpoint: WebhookEndpoint) -> None:
+        async with self._deps.db.transaction() as tx:
+            await endpoints.unsigned(tx, endpoint, self._deps.clock())
+        log.error("the secret of a webhook endpoint does not open", workspace_id=self._workspace_id)
+        self._last_error = SealBroken.code
 
     async def _report(self) -> DeliveryReport:
         now = self._deps.clock()

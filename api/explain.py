@@ -17,6 +17,7 @@ from domain.headline import SAYS, Standing, headline
 from domain.life import Kind, Status
 from domain.story import MOST_ENTRIES, Entry, tell
 from domain.wakeup import Step
+from vault import credentials
 from vault.past import past_of
 from vault.tables import Life, ProviderConfig
 
@@ -78,9 +79,10 @@ async def _explain(
 ) -> ExplainResponse:
     seen = await life_views.look(deps, caller, kind, life_id)
     async with deps.db.reading() as tx:
-        past = await past_of(tx, seen.life)
+        past, credential = await past_of(tx, seen.life), await credentials.current(tx, life_id)
         config = await tx.get(ProviderConfig, seen.life.provider_config_id)
-    standing, known = _standing(seen, config), shown(seen)
+    withheld = credential is not None and credential.refused_at is not None
+    standing, known = _standing(seen, config, withheld=withheld), shown(seen)
     head, entries = headline(standing), tell(past.happened)
     told = entries[-MOST_ENTRIES:]
     return ExplainResponse(
@@ -95,7 +97,7 @@ async def _explain(
     )
 
 
-def _standing(seen: Seen, config: ProviderConfig | None) -> Standing:
+def _standing(seen: Seen, config: ProviderConfig | None, *, withheld: bool) -> Standing:
     life = seen.life
     if seen.deleted:
         return Standing(Status.REVOKED, upstream=seen.upstream or life_views.PENDING)
@@ -111,6 +113,7 @@ def _standing(seen: Seen, config: ProviderConfig | None) -> Standing:
         config.held_reason if config else "",
         step,
         at,
+        withheld=withheld,
     )
 
 

@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 
 from api.deps import ApiDeps, DepsOf
 from api.fields import is_row_id
+from api.lives import woken
 from api.opening import provider_of
 from api.problems import FORESEEN, documented
 from domain.errors import Problem
@@ -152,16 +153,7 @@ async def _look(deps: ApiDeps, found: Sequence[tuple[Whose, Marked]]) -> None:
 async def _wake(deps: ApiDeps, lives: Sequence[Life]) -> bool:
     """Whether the engine answers: without it nobody is told, and no time is lost with trying."""
     for at in range(0, len(lives), WAKE_AT_ONCE):
-        told = await asyncio.gather(*(_woken(deps, life) for life in lives[at : at + WAKE_AT_ONCE]))
+        told = await asyncio.gather(*(woken(deps.lives, life) for life in lives[at : at + WAKE_AT_ONCE]))
         if not any(told):
             return False
-    return True
-
-
-async def _woken(deps: ApiDeps, life: Life) -> bool:
-    try:
-        await deps.lives.wake(life)
-    except Problem:
-        log.warning("a webhook waits for the next sweep", life_id=life.id)
-        return False
     return True

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, TypeVar
 
+import structlog
 from temporalio.client import (
     Client,
     WorkflowHandle,
@@ -25,6 +26,7 @@ from workflows.life import ConnectionLife
 from workflows.messages import EnsureFresh, Freshness, LifeStart, LifeView, SessionRef, Settlement
 from workflows.queues import LIFE_QUEUE, SOON, priority
 
+log = structlog.get_logger(__name__)
 T = TypeVar("T")
 Answer = TypeVar("Answer", Freshness, Settlement)
 
@@ -35,6 +37,16 @@ STARTS_AT_ONCE = 32
 def workflow_of(life: Life) -> str:
     """The id of the workflow that owns this row."""
     return workflow_id(life.workspace_id, life.kind, life.provider_id, life.id)
+
+
+async def woken(lives: "Lives", life: Life) -> bool:
+    """Wake a life whose row was marked before; False if the engine does not answer: then the sweep finds it."""
+    try:
+        await lives.wake(life)
+    except Problem:
+        log.warning("a life that was marked waits for the next sweep", life_id=life.id)
+        return False
+    return True
 
 
 class Lives:

@@ -55,6 +55,8 @@ class Standing:
     next_at: datetime | None = None
     upstream: str = ""
     """How telling the provider of a deletion went."""
+    withheld: bool = False
+    """The provider's API refused the access token: it is not served until it is accepted again, or replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +98,16 @@ def _deleted(standing: Standing) -> Headline:
 
 def _active(standing: Standing) -> Headline:
     what, to_do = _trouble(standing)
-    served = f"it is served until {clock(standing.expires_at)}" if standing.expires_at else "it is served"
+    served = _served(standing)
     said = f"{what}; {served}." if what else f"It works: {served}."
     following = upcoming(standing.next_step, standing.next_at)
     return Headline(f"{said} Next: {following}." if following else said, to_do)
+
+
+def _served(standing: Standing) -> str:
+    if standing.withheld:
+        return "its token is not served, since the provider refused it"
+    return f"it is served until {clock(standing.expires_at)}" if standing.expires_at else "it is served"
 
 
 def _trouble(standing: Standing) -> tuple[str, str]:
@@ -113,6 +121,8 @@ def _trouble(standing: Standing) -> tuple[str, str]:
         return f"Refreshing failed {often}{because(standing.last_error)}", _after(standing.last_error)
     if standing.doubt:
         return f"It may not work any more{because(standing.doubt)}", DOUBTS.get(standing.doubt, BY_ITSELF)
+    if standing.withheld:
+        return "It may not work any more", BY_ITSELF
     if standing.last_error:
         return f"It waits{because(standing.last_error)}", BY_ITSELF
     return "", NOTHING

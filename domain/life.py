@@ -78,6 +78,8 @@ class LifeState:
     doubt: str = ""
     knows_holds: bool = False
     """Whether the row was read by a worker that lets held lives wait for a wake: runs of before keep their course."""
+    withheld: bool = False
+    """Whether the provider's API refused the access token, which is not served until it is accepted or replaced."""
 
     @property
     def generation(self) -> int:
@@ -111,6 +113,7 @@ class Loaded:
     knows_holds: bool = False
     moves_waiting: bool = False
     """Whether a worker read it that takes what waits along with a longer hold: what was recorded before is kept."""
+    withheld: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,13 +176,14 @@ class AttemptStumbled:
 class Probed:
     """The provider was asked about the access token. A refused one is refreshed: only that tells of the grant.
 
-    `next_at` is the next check-up, `doubt` what this one left open.
+    `next_at` is the next check-up, `doubt` what this one left open. `withheld`: the API refused the token itself.
     """
 
     generation: int
     refused: bool = False
     next_at: datetime | None = None
     doubt: str = ""
+    withheld: bool = False
 
 
 @dataclass(frozen=True, slots=True)

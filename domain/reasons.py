@@ -10,7 +10,7 @@ WHY: Mapping[str, str] = {
     "grant_revoked": "the provider withdrew the grant: by the person, an administrator, or a new password",
     "grant_expired": "the provider says that the grant reached its end",
     "rotation_lost": "a new refresh token was lost on its way to us, and the provider refuses the one before",
-    "token_refused": "the provider refused, twice, a token that cannot be refreshed",
+    "token_refused": "the provider refuses a token that cannot be refreshed",
     "site_lost": "the account does not reach its site any more",
     "scopes_lost": "the provider took away scopes that were agreed",
     # What a check-up left open.

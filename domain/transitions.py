@@ -92,6 +92,7 @@ def _loaded(state: LifeState, fact: Loaded, now: datetime) -> LifeState:
         probe_at=fact.probe_at,
         doubt=fact.doubt,
         knows_holds=fact.knows_holds,
+        withheld=fact.withheld,
     )
     if fact.knows_holds and _waits_for_a_hold(state):
         loaded = replace(loaded, retry_at=_after_the_hold(state, fact, now))
@@ -135,6 +136,7 @@ def _credentialed(state: LifeState, fact: Credentialed) -> LifeState:
         held_reason="",
         probe_at=fact.probe_at or state.probe_at,
         doubt="" if fact.consented else state.doubt,
+        withheld=False,
     )
 
 
@@ -169,8 +171,9 @@ def _probed(state: LifeState, fact: Probed | ProbeStumbled) -> LifeState:
         failures = state.probe_failures + fact.counted
         return replace(state, probe_at=fact.again_at, probe_failures=failures, probe_waited=fact.waited)
     asked = replace(state, probe_at=fact.next_at, probe_failures=0, probe_waited=False, doubt=fact.doubt)
-    stale = fact.generation != state.generation or state.status is not Status.ACTIVE
-    return asked if stale or not fact.refused else replace(asked, refresh_wanted=True)
+    if fact.generation != state.generation or state.status is not Status.ACTIVE:
+        return asked
+    return replace(asked, refresh_wanted=state.refresh_wanted or fact.refused, withheld=fact.withheld)
 
 
 def _attempted(state: LifeState, fact: AttemptMoved | AttemptStumbled, now: datetime) -> LifeState:

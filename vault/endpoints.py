@@ -2,15 +2,16 @@
 
 import base64
 import secrets
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.delivery import PAUSE_AFTER, counted, pause
+from domain.delivery import LONGEST_PAUSE, PAUSE_AFTER, counted, pause
 from vault import outbox
-from vault.crypto import Owner, Sealer
+from vault.crypto import Owner, SealBroken, Sealer
 from vault.database import Database, announce
 from vault.tables import WebhookEndpoint
 
@@ -69,11 +70,15 @@ async def remove(db: Database, workspace_id: str) -> bool:
 
 
 async def signing_secrets(sealer: Sealer, endpoint: WebhookEndpoint, now: datetime) -> list[str]:
-    """The secret that signs, and while a rotation lasts the one before it. Raises `SealBroken`."""
+    """The secret that signs, and while a rotation lasts the one before it. Raises `SealBroken`.
+
+    One before it that does not open signs nothing: a rotation is the way out where the newest does not open.
+    """
     owner, version = _owner(endpoint.workspace_id), endpoint.secret_version
     opened = [await sealer.open(owner, SECRET, version, endpoint.sealed_secret_1 or b"")]
     if endpoint.sealed_secret_2 and endpoint.secret_2_retires_at and endpoint.secret_2_retires_at > now:
-        opened.append(await sealer.open(owner, SECRET, version - 1, endpoint.sealed_secret_2))
+        with suppress(SealBroken):
+            opened.append(await sealer.open(owner, SECRET, version - 1, endpoint.sealed_secret_2))
     return opened
 
 
@@ -107,6 +112,13 @@ async def failed(
     endpoint.last_error = error
     wait = pause(endpoint.failures, jitter)
     endpoint.paused_until = now + wait if wait else None
+
+
+async def unsigned(tx: AsyncSession, seen: WebhookEndpoint, now: datetime) -> None:
+    """Its secret does not open: nothing goes out without a signature, and it is looked at again after a while."""
+    endpoint = await _unchanged(tx, seen)
+    if endpoint is not None:
+        endpoint.paused_until, endpoint.last_error = now + LONGEST_PAUSE, SealBroken.code
 
 
 async def gone(tx: AsyncSession, seen: WebhookEndpoint, error: str, now: datetime) -> None:
@@ -144,6 +156,9 @@ async def _renewed(
             _replace_secret(endpoint, version, sealed, now)
             if url:
                 await _start_over(tx, endpoint, url, refreshed)
+            elif endpoint.last_error == SealBroken.code:
+                endpoint.paused_until, endpoint.last_error = None, ""
+                announce(tx, workspace_id)
             tx.add(endpoint)
             return endpoint
     except IntegrityError:

@@ -94,7 +94,8 @@ async def scout_failed(
     if kind is HoldKind.OUTAGE:
         return _hold(row, kind, now, reason, retry_after)
     # Nothing was learned of the app, so this counts as no refusal of it: the next one goes as soon as after an outage.
-    row.hold_kind, row.held_until = kind.value, now + pause(HoldKind.OUTAGE, 1, retry_after)
+    # A hold without a kind keeps none: whoever is refused in it is the first to be told of.
+    row.held_until = now + pause(HoldKind.OUTAGE, 1, retry_after)
     return row.held_until
 
 
@@ -113,10 +114,13 @@ async def clear(tx: AsyncSession, config_id: str, now: datetime, sent_at: dateti
 
 
 async def let_go(tx: AsyncSession, row: ProviderConfig, now: datetime, reason: str) -> bool:
-    """End the hold of a locked row, if there is one; `recovered` is told of what was told as an operator's failure."""
-    kind = kind_of(row.hold_kind, row.held_until)
+    """End the hold of a locked row, if there is one; `recovered` is told only where `misconfigured` was.
+
+    A worker that knew no kinds told nobody, and left none in the row.
+    """
+    kind, told = kind_of(row.hold_kind, row.held_until), row.hold_kind == HoldKind.MISCONFIGURED
     row.hold_kind, row.hold_tries, row.stumbled, row.held_until, row.held_reason = HoldKind.NONE.value, 0, 0, None, ""
-    if kind == HoldKind.MISCONFIGURED:
+    if told:
         await append_config_event(tx, row, "recovered", now, old=kind, new=WELL, reason=reason)
     return bool(kind)
 

@@ -87,19 +87,22 @@ async def _mark(tx: AsyncSession, whose: Whose, after: str, now: datetime) -> Ma
     """In the order of ids, so that nobody who locks several waits in a circle."""
     found = select(Life).where(_concerned(whose), col(Life.id) > after).order_by(col(Life.id)).limit(AT_ONCE)
     rows = (await tx.exec(found.with_for_update().execution_options(populate_existing=True))).all()
-    woken = [life for life in rows if _bring_forward(life, now)]
+    woken = [life for life in rows if bring_forward(life, now)]
     return Marked(woken, rows[-1].id if len(rows) == AT_ONCE else None)
 
 
-def _bring_forward(life: Life, now: datetime) -> bool:
-    """Have it checked up; False if its workflow is about to do so anyway."""
-    planned, quiet = life.probe_at, (life.probed_at or LONG_PAST) + JUST_NOW
+def bring_forward(life: Life, now: datetime, rest: timedelta = JUST_NOW) -> bool:
+    """Have a locked life checked up, `rest` after its last check-up at the earliest.
+
+    False if its workflow is about to do so anyway; one that is under way by then is followed by another.
+    """
+    planned, quiet = life.probe_at, (life.probed_at or LONG_PAST) + rest
     at = max(now, quiet)
     if planned is None or planned > at + SOON:
         life.probe_at = at
         return True
     if planned <= now + SOON:
-        # It may be under way, with an answer older than this message: at another value it looks again.
+        # It may be under way, with an answer older than what we were told: at another value it looks again.
         life.probe_at = max(planned + ANOTHER_VALUE, quiet)
     return False
 

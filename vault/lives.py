@@ -145,13 +145,6 @@ async def ask_for_probe(tx: AsyncSession, rows: Iterable[Life], now: datetime) -
     await tx.exec(marked.execution_options(synchronize_session=False))
 
 
-async def bring_checkup_forward(tx: AsyncSession, seen: Life, now: datetime) -> bool:
-    """Have a life checked up now; False if somebody moved its check-up since it was seen."""
-    this = (col(Life.id) == seen.id, col(Life.probe_at).is_not_distinct_from(seen.probe_at))
-    marked = update(Life).where(*this, is_serving()).values(probe_at=now)
-    return bool((await tx.exec(marked.execution_options(synchronize_session=False))).rowcount)
-
-
 async def vouching(tx: AsyncSession, life: Life, doubt: str, since: datetime) -> tuple[bool, int]:
     """Whether another life of the config was found well after `since`, and of how many tenants `doubt` is held."""
     theirs = (col(Life.provider_config_id) == life.provider_config_id, is_serving())

@@ -51,6 +51,7 @@ def head_of(state: LifeState, wakeup: Wakeup) -> Headline:
             state.held_reason if state.held_until else "",
             wakeup.step,
             wakeup.at,
+            withheld=state.withheld,
         )
     )
 

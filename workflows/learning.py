@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from activities.messages import AttemptResult, Ending, ProbeOrder, ProbeReport, RefreshResult, RevokeResult
-from domain.checkup import ITS_TURN
+from domain.checkup import ITS_TURN, TOKEN_REFUSED
 from domain.life import (
     AttemptMoved,
     AttemptStumbled,
@@ -71,8 +71,8 @@ def of_probe(order: ProbeOrder, report: ProbeReport | None, now: datetime) -> Fa
         case Ending.RELOAD:
             return Outdated()
         case _:
-            refused = report.ending is Ending.TOKEN_REFUSED
-            return Probed(order.generation, refused=refused, next_at=report.next_at, doubt=report.doubt)
+            refused, withheld = report.ending is Ending.TOKEN_REFUSED, report.code == TOKEN_REFUSED
+            return Probed(order.generation, refused, report.next_at, report.doubt, withheld)
 
 
 def of_revocation(result: RevokeResult | None, jitter: float) -> Fact:

@@ -26,6 +26,7 @@ from activities.http import ProviderHttp
 from activities.messages import DeliveryOrder, DeliveryReport
 from activities.outgoing import Outgoing, Unanswered, UrlRefused
 from domain.addresses import LOOPBACK
+from domain.delivery import LONGEST_PAUSE
 from domain.life import Kind
 from providers.catalog import Catalog
 from vault import configs, endpoints, outbox
@@ -498,6 +499,26 @@ async def test_without_an_endpoint_a_round_does_nothing(builder: Builder, receiv
     await endpoints.remove(builder.deps.db, "default")
     assert await builder.deliver() == DeliveryReport("none")
     assert receiver.calls == []
+
+
+async def test_without_a_secret_that_opens_nothing_is_sent_and_a_rotation_sends_it(
+    builder: Builder, receiver: Receiver
+) -> None:
+    """As after a restore without the key that sealed it."""
+    await builder.happen(await builder.life(), "created")
+    async with builder.deps.db.transaction() as tx:
+        endpoint = await endpoints.find(tx, "default")
+        assert endpoint is not None
+        endpoint.sealed_secret_1 = (endpoint.sealed_secret_1 or b"")[:-1] + b"x"
+    until = builder.clock() + LONGEST_PAUSE
+    assert await builder.deliver() == DeliveryReport("paused", next_at=until, last_error="seal_broken")
+    assert ((await builder.endpoint()).last_error, receiver.calls) == ("seal_broken", [])
+    assert [(row.attempts, row.dead_at) for row in await builder.queue()] == [(0, None)]
+    secret = await endpoints.rotate(builder.deps.db, builder.deps.sealer, "default", builder.clock())
+    assert secret is not None
+    assert (await builder.deliver()).delivered == 1
+    assert len(receiver.calls[0].headers["webhook-signature"].split()) == 1, "the one that does not open signs nothing"
+    assert (await builder.endpoint()).last_error == ""
 
 
 async def test_a_round_says_when_the_next_event_is_due(builder: Builder, receiver: Receiver) -> None:

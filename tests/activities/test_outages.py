@@ -205,6 +205,19 @@ async def test_the_app_is_held_for_one_life_while_no_other_was_accepted_since(st
 
 
 @ON_ONE
+async def test_what_was_accepted_before_the_first_refusal_says_nothing_of_it(stage: Any, told: Told) -> None:
+    """Nor where the other's row was written since, by a check-up or whatever it was."""
+    first, other = await connected(stage, 2)
+    await stage.refresh(other)
+    stage.clock.advance(seconds=1)
+    assert (await refused(stage, first)).ending is Ending.HELD
+    await stage.end_pause("plain")
+    stage.clock.advance(seconds=1)
+    await stage.set_life(other, probed_at=stage.clock.now)
+    assert (await refused(stage, first)).ending is Ending.HELD
+
+
+@ON_ONE
 async def test_what_was_accepted_with_another_client_secret_says_nothing_of_this_one(stage: Any, told: Told) -> None:
     first, other = await connected(stage, 2)
     await refused(stage, first)

@@ -11,6 +11,7 @@ from domain.headline import CONNECT_AGAIN, IN_PERSON, NOTHING, THE_APP
 from domain.holds import HoldKind
 from domain.life import Kind, Status
 from vault import ledger
+from vault.credentials import mark_refused
 from vault.database import Database
 from vault.events import append_config_event, append_event
 from vault.tables import Life, ProviderConfig, TokenAttempt, Tombstone
@@ -53,6 +54,17 @@ async def test_a_connection_that_was_never_refreshed_is_explained(
             "left_out": 0,
         },
     )
+
+
+async def test_a_token_that_the_api_refused_is_not_said_to_be_served(
+    client: httpx.AsyncClient, new_life: Any, db: Database, now: Any
+) -> None:
+    life = await new_life(failures=2, last_error="server_error")
+    async with db.transaction() as tx:
+        await mark_refused(tx, life.id, life.generation, now)
+    head = (await client.get(f"/api/connections/{life.id}/explain")).json()["headline"]
+    assert "its token is not served, since the provider refused it" in head
+    assert "served until" not in head
 
 
 async def test_a_running_workflow_says_what_is_next(

@@ -49,6 +49,14 @@ async def test_its_answer_says_why_it_is_held_and_when_one_tries_next(
         assert [shown[name] for name in SHOWN] == ["misconfigured", "client_refused", "2026-03-01T12:01:00Z"]
 
 
+async def test_a_hold_of_a_worker_that_knew_no_kinds_is_shown_as_one_of_a_refused_app(
+    client: httpx.AsyncClient, held: ProviderConfig, db: Database
+) -> None:
+    async with db.transaction() as tx:
+        (await tx.get_one(ProviderConfig, held.id)).hold_kind = ""
+    assert (await client.get(f"/api/provider-configs/{held.id}")).json()["hold_kind"] == "misconfigured"
+
+
 async def test_a_new_client_secret_ends_the_hold_and_its_breaker_looks_at_once(
     client: httpx.AsyncClient, held: ProviderConfig, tripped: list[ConfigIds]
 ) -> None:

@@ -51,25 +51,29 @@ async def test_a_flood_of_reports_wakes_it_once(client: httpx.AsyncClient, new_l
     assert lives.told == [("wake", life.id)]
 
 
-async def test_who_was_checked_just_now_is_not_checked_again(
-    client: httpx.AsyncClient, new_life: Any, lives: Any, now: Any
+async def test_who_was_checked_just_now_is_checked_again_once_half_a_minute_is_over(
+    client: httpx.AsyncClient, new_life: Any, db: Database, lives: Any, now: Any
 ) -> None:
     life = await new_life(probe_at=now + HOURS, probed_at=now - timedelta(seconds=29))
-    assert (await report(client, life)).json()["reason"] == "checked_just_now"
+    just_now = {"checking": False, "reason": "checked_just_now", "checkup_at": "2026-03-01T12:00:01Z"}
+    for _ in range(5):
+        assert (await report(client, life)).json() == just_now
+    assert (await row(db, life)).probe_at == now + timedelta(seconds=1)
+    assert lives.told == [("wake", life.id)]  # the first moved what the others found planned
     older = await new_life(user_id="bob", probe_at=now + HOURS, probed_at=now - timedelta(seconds=30))
     assert (await report(client, older)).json()["checking"] is True
-    assert [life_id for _, life_id in lives.told] == [older.id]
 
 
-async def test_a_check_up_that_is_due_within_a_minute_is_waited_for(
-    client: httpx.AsyncClient, new_life: Any, lives: Any, now: Any
+@pytest.mark.parametrize("seconds", [-20, 0, 1])
+async def test_a_check_up_that_is_due_is_waited_for_and_one_under_way_is_followed_by_another(
+    client: httpx.AsyncClient, new_life: Any, db: Database, lives: Any, now: Any, seconds: int
 ) -> None:
-    life = await new_life(probe_at=now + timedelta(minutes=1))
-    assert (await report(client, life)).json() == {
-        "checking": False,
-        "reason": "check_is_due",
-        "checkup_at": "2026-03-01T12:01:00Z",
-    }
+    """Its workflow looks again, at the end of a check-up, if somebody gave the row another time meanwhile."""
+    planned = now + timedelta(seconds=seconds)
+    life = await new_life(probe_at=planned)
+    answer = (await report(client, life)).json()
+    assert (answer["checking"], answer["reason"]) == (False, "check_is_due")
+    assert planned < (await row(db, life)).probe_at < planned + timedelta(seconds=1)
     assert lives.told == []
 
 

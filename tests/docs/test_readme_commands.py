@@ -18,7 +18,7 @@ import typer
 from pydantic import BaseModel
 
 from api.credentials import GetCredentialParams
-from api.provider_configs import ProviderConfigRequest
+from api.config_forms import ProviderConfigRequest
 from api.session_tokens import CreateSessionTokenParams
 from runtime.cli import app as command
 from runtime.demo_stack import PORTS

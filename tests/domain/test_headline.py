@@ -47,6 +47,18 @@ SERVED = "it is served until 2026-03-01 13:00:00 UTC. Next: refresh at 2026-03-0
             heads.DOUBTS["site_lost"],
         ),
         (
+            replace(WELL, doubt="token_refused", withheld=True),
+            "It may not work any more: the provider refuses a token that cannot be refreshed (token_refused); "
+            "its token is not served, since the provider refused it. Next: refresh at 2026-03-01 12:00:00 UTC.",
+            heads.BY_ITSELF,
+        ),
+        (
+            replace(WELL, last_error="in_doubt", withheld=True),
+            "It may not work any more; its token is not served, since the provider refused it. "
+            "Next: refresh at 2026-03-01 12:00:00 UTC.",
+            heads.BY_ITSELF,
+        ),
+        (
             replace(WELL, last_error="in_doubt"),
             f"It waits: a refresh was sent and its answer is not known (in_doubt); {SERVED}",
             heads.BY_ITSELF,

@@ -52,6 +52,16 @@ def test_a_refused_token_is_refreshed_and_its_life_stays_active() -> None:
     assert next_wakeup(after, NOW).step is Step.REFRESH
 
 
+def test_a_token_that_the_api_refused_is_withheld_until_it_is_accepted_or_replaced() -> None:
+    withheld = apply(ASKED, Probed(3, refused=True, withheld=True), NOW)
+    assert withheld.withheld
+    assert not apply(withheld, Probed(3), NOW).withheld
+    assert not apply(withheld, Credentialed(replace(REF, generation=4)), NOW).withheld
+    assert apply(withheld, ProbeStumbled(NOW), NOW).withheld
+    assert not apply(ASKED, Probed(2, refused=True, withheld=True), NOW).withheld, "that was another one"
+    assert apply(ASKED, Loaded(Status.ACTIVE, credential=REF, withheld=True), NOW).withheld
+
+
 def test_a_refusal_of_an_older_token_says_nothing_of_the_newer_one() -> None:
     assert not apply(ASKED, Probed(2, refused=True), NOW).refresh_wanted
 

@@ -169,15 +169,18 @@ async def test_a_hold_without_a_kind_is_one_of_a_refused_app(
     assert await stumble(within, kindless, now, 6) == [None] * 6, "and no outage begins in it"
     assert await within(holds.clear, kindless.id, now, now)
     assert not await holds.holds_still(db, kindless.id)
-    assert await told() == [("recovered", "misconfigured", "ok", "client_refused")]
+    assert await told() == [], "whoever held it told nobody, so there is nothing to take back"
 
 
 async def test_a_scout_that_fails_in_a_hold_without_a_kind_makes_it_last(
-    kindless: ProviderConfig, stored: Any, within: Any, now: Any
+    kindless: ProviderConfig, stored: Any, told: Any, within: Any, now: Any
 ) -> None:
     assert await within(holds.scout_failed, kindless.id, now, *ONE_REASON) == now + FIRST_PAUSE
     held = await stored()
-    assert (held.hold_kind, held.held_reason) == ("misconfigured", "client_refused")
+    assert (held.hold_kind, held.held_reason) == ("", "client_refused")
+    await within(holds.misconfigured, kindless, now, "client_refused")
+    await within(holds.clear, kindless.id, now + MINUTE, now + SECOND)
+    assert [name for name, *_ in await told()] == ["misconfigured", "recovered"]
 
 
 async def test_the_next_refusal_in_a_hold_without_a_kind_is_told(
