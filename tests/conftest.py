@@ -25,7 +25,7 @@ from vault.tables import Table
 # Their tests share a stack of real processes, so each of these folders is one worker's.
 TOGETHER = ("tests/end_to_end/test_", "tests/crash/", "tests/browser/")
 # Each file here starts an engine of its own.
-BY_FILE = ("tests/workflows/", "tests/runtime/test_reconcile.py")
+BY_FILE = ("tests/workflows/", "tests/runtime/reconciling/")
 
 
 class ByStack(LoadScopeScheduling):

@@ -1,4 +1,4 @@
-"""What a sweep does on its own, whatever the engine; what it does with one is in `test_reconcile`."""
+"""What a sweep does on its own, whatever the engine; what it does with one is in `reconciling`."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
