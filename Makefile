@@ -45,7 +45,7 @@ red: $(STAMP) ## break each law in a copy and require that its tests fail; ONLY=
 	@$(BIN)/python tests/laws/red.py $(ONLY)
 
 crash: $(STAMP) ## kill, stop and cut everything at every crash point (minutes)
-	@$(BIN)/python -m pytest tests/crash tests/end_to_end/test_kills.py tests/runtime/test_reconcile.py tests/runtime/test_dev.py tests/properties tests/end_to_end/in_process/test_store_lost.py
+	@$(BIN)/python -m pytest tests/crash tests/end_to_end/test_kills.py tests/runtime/reconciling tests/runtime/test_dev.py tests/properties tests/end_to_end/in_process/test_store_lost.py
 
 # The second is run, and its figures are printed, whatever came of the first.
 chaos: $(STAMP) ## ten minutes of kills and faults under load; MINUTES=, SEED=, CONNECTIONS=
@@ -56,7 +56,7 @@ chaos: $(STAMP) ## ten minutes of kills and faults under load; MINUTES=, SEED=, 
 
 year: $(STAMP) ## connection-years in a minute; then a year and ninety days in simulated time (half an hour); ARGS="--connections 10000" for whole years
 	@$(BIN)/python -m tests.years $(ARGS)
-	@$(BIN)/python -m pytest -m slow -k "ninety_days or for_a_year" tests/end_to_end
+	@$(BIN)/python -m pytest -m slow -k "ninety_days or two_days or for_a_year" tests/end_to_end
 
 rehearse: $(STAMP) ## build as the image does, back the vault up, restore it into an empty engine
 	@$(BIN)/python -m pytest tests/deploy

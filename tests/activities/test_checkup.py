@@ -63,6 +63,21 @@ async def test_the_config_says_how_often(stage: Any) -> None:
     assert report.next_at == stage.clock.now + timedelta(minutes=10)
 
 
+@ON_ONE
+async def test_a_token_that_never_expires_is_checked_up_like_any_other(stage: Any) -> None:
+    """Nothing else ever asks the provider about it."""
+    life = await stage.connected(Kind.CONNECTION, provider="plain")
+    await stage.fault("plain.token", "missing_expires_in")
+    assert (await stage.refresh(life, stage.with_provider("plain", token_lifetime=None))).ending is Ending.CREDENTIALED
+    assert ((await stage.row(life)).expires_at, (await stage.row(life)).next_due_at) == (None, None)
+    for day in range(1, 4):
+        stage.clock.advance(days=day)
+        assert (await ask(stage, life)).next_at == hours_on(stage)
+    await stage.ask("POST", f"grants/{(await stage.grant())['id']}/revoke")
+    assert (await ask(stage, life)).ending is Ending.TOKEN_REFUSED
+    assert (await stage.refresh(life)).ending is Ending.REFUSED
+
+
 async def test_a_healthy_life_is_left_as_it_is(stage: Any) -> None:
     life = await stage.connected()
     before = await stage.events(life)

@@ -1,12 +1,18 @@
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
-from sqlmodel import select
+from fastapi import FastAPI
+from sqlmodel import col, select
 
+from api.deps import ApiDeps
 from domain.life import Kind, Status
+from providers.catalog import Catalog
 from vault import configs
-from vault.tables import Life
+from vault.database import Database
+from vault.tables import ClientSecret, Life
 
 SECRET = "canary-client-secret"
 NEW = {
@@ -261,3 +267,30 @@ async def test_a_signing_key_that_no_message_could_be_signed_by_is_refused(clien
 async def test_a_signing_key_is_taken_with_or_without_its_prefix(client: httpx.AsyncClient, key: str) -> None:
     answer = await client.post("/api/provider-configs", json=NEW | {"provider_id": "plain", "signing_key": key})
     assert answer.status_code == 201
+
+
+async def secret_ends(db: Database) -> list[datetime | None]:
+    async with db.reading() as tx:
+        return list((await tx.exec(select(ClientSecret.expires_at).order_by(col(ClientSecret.version)))).all())
+
+
+async def test_the_end_of_a_client_secret_is_the_builders_word_or_the_providers_rule(
+    app: FastAPI, deps: ApiDeps, client: httpx.AsyncClient, db: Database, now: datetime
+) -> None:
+    jira = deps.catalog["jira"]
+    by_rule = replace(jira, lifespan=replace(jira.lifespan, client_secret_days=90))
+    app.state.deps = replace(deps, catalog=Catalog({"jira": by_rule}))
+    at = f"/api/provider-configs/{(await client.post('/api/provider-configs', json=NEW)).json()['id']}"
+    assert await secret_ends(db) == [now + timedelta(days=90)]
+    said = "2027-01-01T00:00:00+00:00"
+    await client.patch(at, json={"client_secret": "canary-2", "client_secret_expires_at": said})
+    await client.patch(at, json={"display_name": "Acme"})
+    assert (await secret_ends(db))[1:] == [datetime.fromisoformat(said)]
+    await client.patch(at, json={"client_secret_expires_at": "2027-02-01T00:00:00+00:00"})
+    assert (await secret_ends(db))[1:] == [datetime(2027, 2, 1, tzinfo=UTC)], "of the one that is there"
+
+
+@pytest.mark.parametrize("senseless", ["2027-01-01T00:00:00", "soon", [], {}])
+async def test_an_end_that_is_no_moment_is_refused(client: httpx.AsyncClient, senseless: Any) -> None:
+    answer = await client.post("/api/provider-configs", json=NEW | {"client_secret_expires_at": senseless})
+    assert (answer.status_code, answer.json()["code"]) == (422, "bad_request")

@@ -17,8 +17,8 @@ import pytest
 import typer
 from pydantic import BaseModel
 
-from api.credentials import GetCredentialParams
 from api.config_forms import ProviderConfigRequest
+from api.credentials import GetCredentialParams
 from api.session_tokens import CreateSessionTokenParams
 from runtime.cli import app as command
 from runtime.demo_stack import PORTS

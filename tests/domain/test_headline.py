@@ -13,6 +13,7 @@ from domain.wakeup import Step
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 WELL = Standing(Status.ACTIVE, expires_at=NOON + timedelta(hours=1), next_step=Step.REFRESH, next_at=NOON)
+WITHHELD = "its token is not served, since the provider refused it. Next: refresh at 2026-03-01 12:00:00 UTC."
 SERVED = "it is served until 2026-03-01 13:00:00 UTC. Next: refresh at 2026-03-01 12:00:00 UTC."
 
 
@@ -48,14 +49,12 @@ SERVED = "it is served until 2026-03-01 13:00:00 UTC. Next: refresh at 2026-03-0
         ),
         (
             replace(WELL, doubt="token_refused", withheld=True),
-            "It may not work any more: the provider refuses a token that cannot be refreshed (token_refused); "
-            "its token is not served, since the provider refused it. Next: refresh at 2026-03-01 12:00:00 UTC.",
+            f"It may not work any more{because('token_refused')}; {WITHHELD}",
             heads.BY_ITSELF,
         ),
         (
             replace(WELL, last_error="in_doubt", withheld=True),
-            "It may not work any more; its token is not served, since the provider refused it. "
-            "Next: refresh at 2026-03-01 12:00:00 UTC.",
+            f"It may not work any more; {WITHHELD}",
             heads.BY_ITSELF,
         ),
         (

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlmodel import col, update
+from sqlmodel import col, select, update
 
 from domain.holds import HoldKind
 from domain.life import AttemptState, Kind, Status
@@ -165,3 +165,24 @@ async def test_statuses_are_told_of_rows_that_exist(db: Database, row: Any) -> N
     told = await reconciling.statuses(db, [here, ended, "conn_of_no_row"])
     assert told == {here: Status.ACTIVE, ended: Status.REVOKED}
     assert {life.id for life in await reconciling.rows_of(db, [here, "conn_of_no_row"])} == {here}
+
+
+async def test_serving_rows_without_a_planned_check_up_get_one_spread_over_the_interval(
+    db: Database, row: Any, now: Any
+) -> None:
+    """Rows of an earlier version: a check-up each, and not all of them at once."""
+    ids = [await row(f"user-{n}") for n in range(12)]
+    planned = await row("planned", probe_at=now + MINUTE)
+    await row("dead", status=Status.NEEDS_REAUTH)
+    await row("deleted", deleted_at=now)
+    async with db.transaction() as tx:
+        assert await reconciling.schedule_checkups(tx, now, 60 * MINUTE, 10) == 10
+        assert await reconciling.schedule_checkups(tx, now, 60 * MINUTE, 10) == 2
+        assert await reconciling.schedule_checkups(tx, now, 60 * MINUTE, 10) == 0
+    async with db.reading() as tx:
+        lives = {life.id: life for life in (await tx.exec(select(Life))).all()}
+    times = [lives[life_id].probe_at for life_id in ids]
+    assert all(now <= at < now + 60 * MINUTE for at in times)
+    assert max(times) - min(times) > 20 * MINUTE
+    assert lives[planned].probe_at == now + MINUTE
+    assert {life.probe_at for life in lives.values() if life.user_id in ("dead", "deleted")} == {None}

@@ -25,6 +25,24 @@ async def test_a_healthy_token_changes_nothing(new_life: NewLife) -> None:
     assert (view.generation, view.status, len(life.script.named("refresh"))) == (1, "active", 0)
 
 
+async def test_where_the_token_never_expires_one_check_up_follows_the_other(new_life: NewLife) -> None:
+    def prepare(script: Any) -> None:
+        script.row = replace(script.row, credential=replace(script.row.credential, expires_at=None))
+
+    life = await new_life(prepare=prepare)
+    began = await life.now()
+    planned = [began + timedelta(hours=6 * n) for n in range(1, 4)]
+    life.script.probes.extend(ProbeReport(Ending.DONE, next_at=at) for at in planned[1:])
+    life.script.row = replace(life.script.row, probe_at=planned[0])
+    await life.handle.signal(ConnectionLife.wake)
+    await life.until(lambda v: v.next_at == planned[0])
+    await life.sleep(hours=13)
+    probes = [await life.called("probe", n) for n in (1, 2)]
+    assert [call.at >= at for call, at in zip(probes, planned, strict=False)] == [True, True]
+    view = await life.until(lambda v: v.next_at == planned[2])
+    assert (view.next_step, view.expires_at, life.script.named("refresh")) == ("probe", None, [])
+
+
 async def test_a_refused_token_is_refreshed_at_once(new_life: NewLife) -> None:
     life = await new_life(prepare=lambda s: s.probes.append(ProbeReport(Ending.TOKEN_REFUSED)))
     await marked(life)
