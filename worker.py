@@ -32,16 +32,20 @@ from runtime.compose import open_activity_deps
 from runtime.errors import StartError
 from runtime.hints import Hints
 from runtime.logs import configure_logs
+from runtime.measuring import measure_for_ever
 from runtime.pace import STARTS_PER_SECOND, Pace
 from runtime.rates import Rates
 from runtime.reconcile_daily import full_pass
 from runtime.settings import Settings, load_settings
 from runtime.sweeper import Sweeper, sweep_for_ever
+from runtime.telemetry import open_telemetry
 from runtime.temporal import connect, register_search_attributes
+from runtime.tracing import mark_with
 from runtime.worker_version import deployment_of, say_whether_it_gets_work
 from vault.lives import providers_of_living
 from workflows.attributes import KEYS
 from workflows.breaker import Breaker
+from workflows.causes import Causes
 from workflows.delivery import EventDelivery
 from workflows.life import ConnectionLife
 from workflows.queues import DELIVERY_QUEUE, LIFE_QUEUE, provider_queue
@@ -83,13 +87,13 @@ def build_workers(
         workflows=WORKFLOWS,
         activities=[acts.load, breaking.look, breaking.release, reconciling.reconcile],
         workflow_runner=runner,
-        interceptors=[Guard()],
+        interceptors=[Guard(deps.tracer), Causes(mark_with(deps.tracer))],
         max_cached_workflows=CACHED_LIVES,
         workflow_task_poller_behavior=PollerBehaviorAutoscaling(minimum=2, maximum=50, initial=5),
         graceful_shutdown_timeout=GRACE,
         deployment_config=deployment,
     )
-    at_providers = (_provider_worker(client, acts, name, rates.of(name), deployment) for name in providers)
+    at_providers = (_provider_worker(client, deps, name, rates.of(name), deployment) for name in providers)
     return [lives, _delivery_worker(client, deps, deployment), *at_providers]
 
 
@@ -98,7 +102,7 @@ def _delivery_worker(client: Client, deps: Deps, deployment: WorkerDeploymentCon
         client,
         task_queue=DELIVERY_QUEUE,
         activities=[DeliveryActivities(deps).deliver],
-        interceptors=[Guard()],
+        interceptors=[Guard(deps.tracer)],
         max_concurrent_activities=DELIVERIES_AT_ONCE,
         graceful_shutdown_timeout=GRACE,
         deployment_config=deployment,
@@ -106,17 +110,14 @@ def _delivery_worker(client: Client, deps: Deps, deployment: WorkerDeploymentCon
 
 
 def _provider_worker(
-    client: Client,
-    acts: LifeActivities,
-    provider_id: str,
-    calls_per_second: float,
-    deployment: WorkerDeploymentConfig | None,
+    client: Client, deps: Deps, provider_id: str, calls_per_second: float, deployment: WorkerDeploymentConfig | None
 ) -> Worker:
+    acts = LifeActivities(deps)
     return Worker(
         client,
         task_queue=provider_queue(provider_id),
         activities=[acts.refresh, acts.advance_attempt, acts.close_attempt, acts.probe, acts.revoke],
-        interceptors=[Guard()],
+        interceptors=[Guard(deps.tracer)],
         max_task_queue_activities_per_second=calls_per_second,
         activity_task_poller_behavior=PollerBehaviorAutoscaling(minimum=1, maximum=20, initial=2),
         graceful_shutdown_timeout=GRACE,
@@ -130,8 +131,8 @@ async def run(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with open_activity_deps(settings) as deps:
-        client = await connect(settings, lazy=False)
+    async with open_telemetry(settings, "worker") as telemetry, open_activity_deps(settings, telemetry) as deps:
+        client = await connect(settings, lazy=False, telemetry=telemetry)
         await register_search_attributes(client, KEYS)
         deps.db.on_events = hints = Hints(client)
         served = set(deps.catalog) | await providers_of_living(deps.db)
@@ -149,11 +150,14 @@ async def run(settings: Settings) -> None:
             deployment=deployment,
         )
         sweeper = Sweeper(deps.db, Lives(client), deps.clock, Pace(rate), Breakers(client).start)
-        sweeping = asyncio.create_task(sweep_for_ever(sweeper, client))
+        # Without metrics nobody would see what is counted.
+        counting = [measure_for_ever(deps)] if telemetry.runtime else []
+        beside = [asyncio.create_task(work) for work in (sweep_for_ever(sweeper, client), *counting)]
         log.info("working", providers=sorted(served))
         await _work(workers, stop)
-        sweeping.cancel()
-        await asyncio.gather(sweeping, return_exceptions=True)
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
         await hints.close()
 
 

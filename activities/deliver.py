@@ -100,6 +100,7 @@ class _Round:
 
     async def _send(self, endpoint: WebhookEndpoint, secrets: list[str], claimed: Claimed) -> None:
         verdict, error = await self._attempt(endpoint.url, secrets, claimed)
+        self._deps.measures.delivery(verdict)
         now = self._deps.clock()
         if verdict is Verdict.DELIVERED:
             await self._note_delivered(endpoint, claimed, now)

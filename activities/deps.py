@@ -4,7 +4,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from opentelemetry.trace import Tracer
+
+from activities.causes import UNTRACED
 from activities.http import ProviderHttp
+from activities.measures import Measures
 from activities.messages import ConfigIds
 from activities.outgoing import Outgoing
 from domain.points import Point, go_on
@@ -57,6 +61,8 @@ class Deps:
     wake: Callable[[Life], Awaitable[None]] = nobody_to_tell
     probe_turns: Callable[[str, datetime], datetime] = at_once
     outgoing: Outgoing = field(default_factory=Outgoing)
+    measures: Measures = field(default_factory=Measures)
+    tracer: Tracer = UNTRACED
 
     def provider(self, provider_id: str) -> Provider:
         """The provider's entry. Raises KeyError if its file was taken out of the catalog."""

@@ -1,14 +1,23 @@
-"""Around every activity: a heartbeat, so that a killed worker is noticed; and failures that tell nothing secret."""
+"""Around every activity: a heartbeat, so that a killed worker is noticed; failures that tell nothing secret; one log
+line, and where there are traces one span, that say what it was done for.
+"""
 
 import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
+from opentelemetry.trace import SpanKind, Tracer
+from structlog.contextvars import bound_contextvars
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, FailureError
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
+from activities.causes import REQUEST_ID, UNTRACED, Headers, cause_in, span, trace_names
 from domain.errors import where
+from domain.identity import names_in
 
 HEARTBEAT_SECONDS = 3
 log = structlog.get_logger(__name__)
@@ -17,12 +26,27 @@ log = structlog.get_logger(__name__)
 class Guard(Interceptor):
     """Given to the worker; see the module."""
 
+    def __init__(self, tracer: Tracer = UNTRACED) -> None:
+        self._tracer = tracer
+
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002
-        return _Guarded(next)
+        return _Guarded(next, self._tracer)
 
 
 class _Guarded(ActivityInboundInterceptor):
+    def __init__(self, next: ActivityInboundInterceptor, tracer: Tracer) -> None:  # noqa: A002
+        super().__init__(next)
+        self._tracer = tracer
+
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002
+        with _named(input.headers, self._tracer):
+            began = time.perf_counter()
+            result = await self._work(input)
+            milliseconds = round((time.perf_counter() - began) * 1000, 1)
+            log.info("activity done", ending=getattr(result, "ending", None), ms=milliseconds)
+            return result
+
+    async def _work(self, input: ExecuteActivityInput) -> Any:  # noqa: A002
         beat = asyncio.create_task(_beat())
         work = asyncio.ensure_future(self.next.execute_activity(input))
         try:
@@ -40,6 +64,21 @@ class _Guarded(ActivityInboundInterceptor):
             beat.cancel()
 
 
+@contextmanager
+def _named(headers: Headers, tracer: Tracer) -> Iterator[None]:
+    """Every line from here on says which activity it is of, of which workflow and life, and for which request."""
+    info, cause = activity.info(), cause_in(headers)
+    owner = info.workflow_id or ""
+    names = {"activity": info.activity_type, "workflow_id": owner, **names_in(owner)}
+    if REQUEST_ID in cause:
+        names[REQUEST_ID] = cause[REQUEST_ID]
+    with (
+        span(tracer, f"RunActivity:{info.activity_type}", SpanKind.CONSUMER, cause, **names),
+        bound_contextvars(**names, **trace_names()),
+    ):
+        yield
+
+
 async def _beat() -> None:
     while True:
         await asyncio.sleep(HEARTBEAT_SECONDS)
@@ -49,5 +88,5 @@ async def _beat() -> None:
 def _faceless(error: Exception) -> ApplicationError:
     """A driver's message may quote what it was given, so only the kind of error is told; the log has the place."""
     name, kind = activity.info().activity_type, type(error).__name__
-    log.error("an activity failed unexpectedly; it is tried again", activity=name, error=kind, where=where(error))
+    log.error("an activity failed unexpectedly; it is tried again", error=kind, where=where(error))
     return ApplicationError(f"{kind} in {name}", type=kind)

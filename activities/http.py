@@ -6,7 +6,9 @@ from datetime import timedelta
 from typing import TypeVar
 
 import httpx
+from opentelemetry.trace import SpanKind, Tracer
 
+from activities.causes import UNTRACED, span
 from domain.http import Flow, HttpRequest, HttpResponse
 from domain.oauth.failures import Failure, FailureCode, FailureKind
 
@@ -28,18 +30,19 @@ class _TooLarge(Exception):
 class ProviderHttp:
     """Sends requests as they are: no redirects, no retries, no cookies."""
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
+    def __init__(self, client: httpx.AsyncClient, tracer: Tracer = UNTRACED) -> None:
         self._client = client
+        self._tracer = tracer
 
     @classmethod
-    def open(cls) -> "ProviderHttp":
+    def open(cls, tracer: Tracer = UNTRACED) -> "ProviderHttp":
         """A pooled client for one worker process."""
         limits = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=IDLE_SECONDS)
         # The whole conversation is bounded in `drive`; connecting is bounded apart, for then nothing was sent.
         timeout = httpx.Timeout(None, connect=CONNECT_SECONDS, pool=CONNECT_SECONDS)
         # The client would decode a chunk whole before anybody could count: a few kilobytes may become gigabytes.
         headers = {"user-agent": "authpipe", "accept-encoding": "identity"}
-        return cls(httpx.AsyncClient(follow_redirects=False, limits=limits, headers=headers, timeout=timeout))
+        return cls(httpx.AsyncClient(follow_redirects=False, limits=limits, headers=headers, timeout=timeout), tracer)
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -75,11 +78,15 @@ class ProviderHttp:
         built = self._client.build_request(
             request.method, request.url, headers=dict(request.headers), content=request.body
         )
-        response = await self._client.send(built, stream=True)
-        try:
-            return HttpResponse(response.status_code, dict(response.headers), await _bounded(response))
-        finally:
-            await response.aclose()
+        # Of the address the host alone: a path may name an account, a query a code.
+        whom = {"http.request.method": built.method, "server.address": built.url.host}
+        with span(self._tracer, f"{built.method} {built.url.host}", SpanKind.CLIENT, **whom) as told:
+            response = await self._client.send(built, stream=True)
+            told.set_attribute("http.response.status_code", response.status_code)
+            try:
+                return HttpResponse(response.status_code, dict(response.headers), await _bounded(response))
+            finally:
+                await response.aclose()
 
 
 async def _bounded(response: httpx.Response) -> bytes:

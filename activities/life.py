@@ -35,6 +35,7 @@ class LifeActivities:
     @activity.defn
     async def refresh(self, order: RefreshOrder) -> RefreshResult:
         result = await refreshing.refresh(self._deps, order)
+        self._deps.measures.refreshed(order.life.provider_id, result.ending)
         await self._deps.reached(Point.REFRESH_BEFORE_HEARD, order.life.life_id)
         return result
 

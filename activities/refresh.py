@@ -209,6 +209,8 @@ async def _commit(
     await deps.reached(Point.REFRESH_BEFORE_COMMIT, life.id)
     result, freed = await commit_within(write, deps.clock, attempt.lease_until)
     await deps.reached(Point.REFRESH_AFTER_COMMIT, life.id)
+    if result.ending is Ending.CREDENTIALED:
+        deps.measures.renewed(life.provider_id, subject.credential.expires_at, sent_at)
     if freed:
         await deps.trip(config_ids_of(subject.config))
     return result

@@ -45,4 +45,4 @@ class Unwanted:
         if await is_shared(deps, config, self.account_id, but=self.session_id):
             return
         upstream = await tell(deps, self.life, config, self.secrets)
-        log.info("a refused consent was revoked", life=self.life.id, upstream=str(upstream))
+        log.info("a refused consent was revoked", life_id=self.life.id, upstream=str(upstream))

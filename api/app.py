@@ -34,6 +34,7 @@ from api.deps import ApiDeps
 from api.flights import Flights
 from api.limits import BodyLimit
 from api.origins import Cors, KnownOrigins
+from api.request_ids import RequestIds
 
 VERSION = "0.1.0"
 ROUTERS = (
@@ -94,6 +95,7 @@ def _bare() -> FastAPI:
     problems.install(app)
     home.install(app)
     app.add_middleware(BodyLimit)
+    app.add_middleware(RequestIds)
     for router in ROUTERS:
         app.include_router(router)
     return app

@@ -13,6 +13,7 @@ from api.done import end_of, leave, send_on
 from api.hosted import HEADERS, wants_json
 from api.problems import documented, problem_of
 from api.refused import refuse
+from api.request_ids import about
 from api.sessions import hand_over
 from domain.errors import Problem
 from domain.life import AttemptState
@@ -92,6 +93,7 @@ async def _visitor(request: Request, deps: ApiDeps, state: str | None, iss: str 
     if found is None:
         raise Problem("state_unknown")
     visit, session = found
+    about(session)
     if not is_visitor(request, session, visit):
         raise Problem("wrong_browser")
     provider = deps.catalog.get(session.provider_id)
@@ -131,7 +133,7 @@ async def _tell(deps: ApiDeps, session: AuthSession) -> None:
     try:
         await deps.lives.wake(life)
     except Problem:
-        log.warning("the engine is away; it will read the row later", session=session.id)
+        log.warning("the engine is away; it will read the row later", session_id=session.id)
 
 
 async def _go_back(request: Request, deps: ApiDeps, session: AuthSession) -> Response:

@@ -6,12 +6,14 @@ from typing import Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from api.auth import SecretCaller
+from activities.measures import SERVED
+from api.auth import Caller, SecretCaller
 from api.deps import ApiDeps, DepsOf
 from api.fields import Body, BuilderId
 from api.flights import RETRY_AFTER, Flights, renew
 from api.opening import provider_of
-from api.problems import documented
+from api.problems import code_of, documented
+from api.request_ids import about_life
 from domain.errors import Problem
 from domain.life import Kind, Status
 from domain.serving import Reading, Served, Verdict, after_waiting, serve
@@ -73,7 +75,21 @@ async def get_credential(
     body: GetCredentialParams, request: Request, response: Response, caller: SecretCaller, deps: DepsOf
 ) -> GetCredentialResult:
     provider_of(deps, body.provider)
+    outcome = SERVED
+    try:
+        result = await _get(body, request, caller, deps)
+    except Exception as error:
+        outcome = code_of(error)
+        raise
+    finally:
+        deps.measures.read(body.provider, outcome)
+    response.headers["cache-control"] = "no-store"
+    return result
+
+
+async def _get(body: GetCredentialParams, request: Request, caller: Caller, deps: ApiDeps) -> GetCredentialResult:
     found = await _find(deps, body, caller.workspace_id)
+    about_life(caller.workspace_id, found.kind, body.provider, found.id)
     min_ttl = None if body.min_ttl is None else timedelta(seconds=body.min_ttl)
     served = serve(_facts(found), deps.clock(), min_ttl=min_ttl, force=body.force_refresh)
     seen = found.generation
@@ -81,7 +97,6 @@ async def get_credential(
         found = await _refreshed(deps, request.app.state.flights, found)
         served = after_waiting(_facts(found), deps.clock(), min_ttl=min_ttl)
     _refuse(found, served)
-    response.headers["cache-control"] = "no-store"
     return await _result(deps, found, served, refreshed=found.generation != seen)
 
 

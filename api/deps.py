@@ -9,6 +9,7 @@ import httpx
 from fastapi import Depends, Request
 
 from activities.deps import nobody_to_tell
+from activities.measures import Measures
 from activities.messages import ConfigIds
 from activities.outgoing import Outgoing
 from api.lives import Lives
@@ -50,6 +51,7 @@ class ApiDeps:
     """Has the breaker of a config look at it now; never fails."""
     outgoing: Outgoing = field(default_factory=Outgoing)
     """Knows which URLs of builders may be called."""
+    measures: Measures = field(default_factory=Measures)
 
 
 async def deps_of(request: Request) -> ApiDeps:

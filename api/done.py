@@ -9,6 +9,7 @@ from api.deps import ApiDeps, DepsOf
 from api.fields import is_row_id
 from api.hosted import HEADERS, application_of, page, page_with_script, shown
 from api.outcomes import Words, is_choosing, outcome_of, words_for
+from api.request_ids import about
 from domain.life import ENDED, AttemptState
 from domain.redirects import done_url, sites_url, with_query
 from vault import configs, sessions
@@ -34,7 +35,10 @@ async def visitors_session(session_id: str, request: Request, deps: ApiDeps) -> 
         return None
     async with deps.db.reading() as tx:
         session = await sessions.get_session(tx, session_id)
-        return session if session and await holds_cookie(tx, request, session) else None
+        if session is None or not await holds_cookie(tx, request, session):
+            return None
+    about(session)
+    return session
 
 
 def elsewhere() -> Response:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 from api.auth import Caller
 from api.deps import ApiDeps
 from api.flights import RETRY_AFTER, Flights, renew
+from api.request_ids import about
 from api.searching import Found, Searchable, SearchRequest, parse, respond
 from domain.credential import is_fresh
 from domain.errors import Problem
@@ -148,7 +149,9 @@ async def find(deps: ApiDeps, caller: Caller, kind: Kind, life_id: str) -> Seen:
         found = await find_shown(tx, caller.workspace_id, kind, life_id)
     if found is None:
         raise Problem("not_found", f"There is no {kind} of that id.")
-    return Seen(*found)
+    seen = Seen(*found)
+    about(seen.life)
+    return seen
 
 
 async def look(deps: ApiDeps, caller: Caller, kind: Kind, life_id: str) -> Seen:

@@ -7,6 +7,7 @@ from sqlmodel import col, select
 
 from api.auth import Caller
 from api.deps import ApiDeps
+from api.request_ids import about
 from domain.errors import Problem
 from domain.life import AttemptState, Kind, Status
 from domain.redirects import is_allowed
@@ -45,6 +46,7 @@ async def open_session(deps: ApiDeps, caller: Caller, wish: Wish) -> AuthSession
     _check(wish, provider, config)
     wish = replace(wish, installation_id=await _installation(deps, caller, wish, provider, config))
     life, session = await _recorded(deps, caller, wish, provider, config)
+    about(life)
     try:
         await deps.lives.wake(life)
     except Problem:

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from activities.causes import REQUEST_ID
 from domain.errors import CODES, FieldError, Problem, where
 from vault.crypto import SealBroken
 
@@ -56,8 +57,13 @@ def respond(request: Request, problem: Problem) -> JSONResponse:
         headers["retry-after"] = str(problem.retry_after)
     if problem.row.status == 401:
         headers["www-authenticate"] = 'Bearer realm="authpipe"'
-    body = problem_body(problem, request.url.path)
+    body = problem_body(problem, request.url.path) | _asked_as(request)
     return JSONResponse(body, problem.row.status, headers, MEDIA_TYPE)
+
+
+def _asked_as(request: Request) -> dict[str, str]:
+    """The request's id, by which whoever asks us about this answer names it."""
+    return {REQUEST_ID: request.scope[REQUEST_ID]} if REQUEST_ID in request.scope else {}
 
 
 def install(app: FastAPI) -> None:
@@ -81,18 +87,30 @@ async def _failed(request: Request, error: Exception) -> JSONResponse:
     return respond(request, problem_of(request, error))
 
 
+def code_of(error: Exception) -> str:
+    """The code under which an error is told."""
+    match error:
+        case Problem():
+            return error.row.code
+        case DBAPIError() | PoolTimeout() | OSError():
+            return "database_unavailable"
+        case SealBroken():
+            return "seal_broken"
+    return "internal"
+
+
 def problem_of(request: Request, error: Exception) -> Problem:
     """What the caller is told of an error; the log has the rest."""
     path, kind = request.url.path, type(error).__name__
-    match error:
-        case Problem():
-            return error
-        case DBAPIError() | PoolTimeout() | OSError():
+    if isinstance(error, Problem):
+        return error
+    match code_of(error):
+        case "database_unavailable" as code:
             log.error("the database did not answer", path=path, error=kind)
-            return Problem("database_unavailable", retry_after=2)
-        case SealBroken():
+            return Problem(code, retry_after=2)
+        case "seal_broken" as code:
             log.error("a sealed secret does not open", path=path)
-            return Problem("seal_broken")
+            return Problem(code)
     log.error("unexpected error", path=path, error=kind, where=where(error))
     return Problem("internal")
 

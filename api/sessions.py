@@ -15,6 +15,7 @@ from api.opening import Wish, open_session
 from api.origins import PageOrigin, page_origin
 from api.outcomes import SessionOutcome, outcome_of
 from api.problems import documented
+from api.request_ids import about
 from domain.errors import Problem
 from domain.life import ENDED, AttemptState, Kind
 from domain.redirects import visit_url
@@ -196,7 +197,7 @@ async def hand_over(deps: ApiDeps, session: AuthSession) -> None:
     try:
         await deps.lives.returned(life, session.id)
     except Problem:
-        log.warning("the engine is away; the session is kept and signalled later", session=session.id)
+        log.warning("the engine is away; the session is kept and signalled later", session_id=session.id)
         return
     await deps.lives.settled(life, session.id, deps.wait)
 
@@ -228,6 +229,7 @@ async def _session(deps: ApiDeps, session_id: str) -> AuthSession:
         session = await sessions.get_session(tx, session_id)
     if session is None:
         raise Problem("not_found")
+    about(session)
     return session
 
 

@@ -11,6 +11,7 @@ from api.cookies import set_cookie
 from api.deps import ApiDeps, DepsOf
 from api.fields import is_row_id
 from api.hosted import HEADERS, application_of, host_for, page, refusal, shown
+from api.request_ids import about
 from domain.errors import Problem
 from domain.life import AttemptState, Kind
 from domain.oauth.authorize import code_challenge
@@ -68,6 +69,7 @@ async def _rows(session_id: str, deps: ApiDeps) -> tuple[AuthSession, ProviderCo
         config = await configs.get(tx, session.workspace_id, session.provider_config_id) if session else None
     if session is None or config is None or session.provider_id not in deps.catalog:
         raise Problem("session_unknown")
+    about(session)
     return session, config
 
 

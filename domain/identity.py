@@ -2,12 +2,23 @@
 
 import unicodedata
 
+from domain.life import Kind
+
 MAX_BUILDER_ID = 128
 
 
 def workflow_id(workspace_id: str, kind: str, provider_id: str, life_id: str) -> str:
     """The one workflow of a life follows from its row, so starting it again is idempotent."""
     return f"{workspace_id}/{kind}/{provider_id}/{life_id}"
+
+
+def names_in(workflow_id: str) -> dict[str, str]:
+    """What a workflow's id tells, by the names of log lines; empty for one that is of no life and no provider config."""
+    parts = workflow_id.split("/")
+    if len(parts) != 4:
+        return {}
+    _, kind, provider, id_ = parts
+    return {"provider": provider, "life_id" if kind in tuple(Kind) else "provider_config_id": id_}
 
 
 def builder_id_problem(value: str) -> str | None:

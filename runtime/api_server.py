@@ -7,11 +7,14 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
+from activities.causes import UNTRACED
 from api.app import create_app
 from runtime.access_log import AccessLog
 from runtime.compose import open_api_deps
 from runtime.ports import listen
 from runtime.settings import Settings
+from runtime.telemetry import OFF, Telemetry, open_telemetry
+from runtime.tracing import TracedRequests
 
 GRACE_SECONDS = 5
 
@@ -24,14 +27,15 @@ def run_api(settings: Settings) -> None:
 
 
 async def _run(settings: Settings) -> None:
-    async with open_api_deps(settings) as deps:
-        await serve(create_app(deps), settings)
+    async with open_telemetry(settings, "api") as telemetry, open_api_deps(settings, telemetry) as deps:
+        await serve(create_app(deps), settings, telemetry)
 
 
-async def serve(app: ASGIApp, settings: Settings) -> None:
+async def serve(app: ASGIApp, settings: Settings, telemetry: Telemetry = OFF) -> None:
     """Serve one application on the API's port. Raises `PortTakenError`."""
+    app = AccessLog(app, telemetry.measures)
     config = uvicorn.Config(
-        AccessLog(app),
+        app if telemetry.tracer is UNTRACED else TracedRequests(app, telemetry.tracer),
         loop="none",
         http="httptools",
         ws="none",

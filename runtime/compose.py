@@ -19,6 +19,7 @@ from runtime.errors import StartError
 from runtime.hints import Hints
 from runtime.pauses import Pauses
 from runtime.settings import Settings
+from runtime.telemetry import OFF, Telemetry
 from runtime.temporal import connect
 from runtime.vault_setup import clock, open_vault
 from vault.crypto import Sealer
@@ -59,11 +60,11 @@ def pauses_of(settings: Settings) -> Callable[[Point, str], Awaitable[None]]:
 
 
 @asynccontextmanager
-async def open_activity_deps(settings: Settings) -> AsyncIterator[Deps]:
+async def open_activity_deps(settings: Settings, telemetry: Telemetry = OFF) -> AsyncIterator[Deps]:
     """What the worker's activities work with; closed at the end. Raises a refusal if something is amiss."""
     catalog = catalog_of(settings)
     async with open_vault(settings) as vault:
-        http = ProviderHttp.open()
+        http = ProviderHttp.open(telemetry.tracer)
         try:
             yield Deps(
                 vault.db,
@@ -74,17 +75,19 @@ async def open_activity_deps(settings: Settings) -> AsyncIterator[Deps]:
                 limits_of(settings),
                 pauses_of(settings),
                 outgoing=outgoing_of(settings),
+                measures=telemetry.measures,
+                tracer=telemetry.tracer,
             )
         finally:
             await http.close()
 
 
 @asynccontextmanager
-async def open_api_deps(settings: Settings) -> AsyncIterator[ApiDeps]:
+async def open_api_deps(settings: Settings, telemetry: Telemetry = OFF) -> AsyncIterator[ApiDeps]:
     """What the API's routes work with; closed at the end. It starts without Temporal. Raises a refusal."""
     catalog = catalog_of(settings)
     async with open_vault(settings) as vault:
-        client = await connect(settings, lazy=True)
+        client = await connect(settings, lazy=True, telemetry=telemetry)
         vault.db.on_events = hints = Hints(client)
         try:
             yield ApiDeps(
@@ -101,6 +104,7 @@ async def open_api_deps(settings: Settings) -> AsyncIterator[ApiDeps]:
                 demo=demo_places(settings) if settings.development else None,
                 trip=Breakers(client).look,
                 outgoing=outgoing_of(settings),
+                measures=telemetry.measures,
             )
         finally:
             await hints.close()

@@ -68,4 +68,4 @@ class Hints:
                 )
         except Problem as error:
             kind = type(error.__cause__).__name__
-            log.info("a delivery was not told; the sweep does it", workspace=workspace_id, error=kind)
+            log.info("a delivery was not told; the sweep does it", workspace_id=workspace_id, error=kind)

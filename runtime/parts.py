@@ -30,7 +30,10 @@ def api_url(settings: Settings) -> str:
 def ports(settings: Settings) -> dict[str, int]:
     """Every port the stack listens on, by the setting that moves it."""
     fields = ("api_port", "temporal_port", "temporal_ui_port", "simulator_port")
-    return {field: getattr(settings, field) for field in fields}
+    metrics = settings.metrics_address.rpartition(":")[2]
+    return {field: getattr(settings, field) for field in fields} | (
+        {"metrics_address": int(metrics)} if metrics else {}
+    )
 
 
 def engine(settings: Settings) -> Part:
@@ -59,7 +62,7 @@ def others(settings: Settings) -> tuple[Part, ...]:
     where = ("--port", str(settings.simulator_port), "--state", str(state))
     simulator = ("-m", "simulator", *where, "--token-lifetime", str(TOKEN_SECONDS))
     return (
-        Part("worker", (sys.executable, "-m", "worker"), worker_ready, env),
+        Part("worker", (sys.executable, "-m", "worker"), worker_ready, {**env, **workers_own(settings)}),
         Part("api", (sys.executable, "-m", "runtime.cli", "api"), api_ready, env),
         Part("simulator", (sys.executable, *simulator), simulator_ready, env),
     )
@@ -76,6 +79,14 @@ def environment(settings: Settings) -> dict[str, str]:
         variable("worker_deployment"): "",
         variable("worker_build_id"): "",
     }
+
+
+def workers_own(settings: Settings) -> dict[str, str]:
+    """What the worker alone is told: its metrics stand beside the API's, at the next port."""
+    if not settings.metrics_address:
+        return {}
+    host, _, port = settings.metrics_address.rpartition(":")
+    return {variable("metrics_address"): f"{host}:{int(port) + 1}"}
 
 
 async def _polls(settings: Settings, pid: int) -> bool:

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -49,6 +50,18 @@ def _async_driver(url: str) -> str:
     if not url.startswith(("postgresql+asyncpg://", "sqlite+aiosqlite://")):
         raise ValueError("must begin with sqlite:// or postgresql://")
     return url
+
+
+def _listening_address(text: str) -> str:
+    """Accept `127.0.0.1:9464` or `[::1]:9464`: what is listened on is an address of this machine, not a name."""
+    host, _, port = text.rpartition(":")
+    try:
+        known = ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        raise ValueError("must be an IP address and a port, such as 127.0.0.1:9464") from None
+    if (known.version == 6) != host.startswith("[") or not port.isdecimal() or not 1 <= int(port) <= 65535:
+        raise ValueError("must be an IP address and a port, such as 127.0.0.1:9464 or [::1]:9464")
+    return text
 
 
 def _networks(text: str) -> str:
@@ -148,6 +161,11 @@ class Settings(BaseSettings):
     )
     worker_build_id: str = Field(
         "", pattern=r"^[\w.+-]*$", description="Version of the worker in it; every build has another one."
+    )
+    metrics_address: Annotated[str, AfterValidator(_listening_address)] = Field(
+        "",
+        description="Address and port, such as `127.0.0.1:9464`, at which this process shows its metrics to Prometheus. "
+        "Each process needs its own; under `authpipe dev` the API takes this one and the worker the next port.",
     )
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="`console` for people, `json` for machines; `auto` is json in production."

@@ -12,8 +12,10 @@ from temporalio.common import SearchAttributeKey
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
 from temporalio.service import RetryConfig, RPCError, RPCStatusCode
 
+from api.causes import CallCauses
 from runtime.errors import SearchAttributeError, SettingsError
 from runtime.settings import Settings
+from runtime.telemetry import OFF, Telemetry
 
 # The API answers from the vault when Temporal is away, so it must notice within a second.
 FAST = RetryConfig(initial_interval_millis=50, max_interval_millis=300, max_elapsed_time_millis=800, max_retries=3)
@@ -45,18 +47,19 @@ def connect_config(settings: Settings) -> ClientConnectConfig:
         raise SettingsError(f"TEMPORAL_…: Temporal's client settings cannot be read ({said})") from None
 
 
-async def connect(settings: Settings, *, lazy: bool) -> Client:
+async def connect(settings: Settings, *, lazy: bool, telemetry: Telemetry = OFF) -> Client:
     """A client for the API (`lazy`: no call now, quick to give up) or for a worker (waits until Temporal answers).
 
     A lazy client's first call to an absent server raises `RuntimeError`, later ones `RPCError` UNAVAILABLE.
     """
     config = connect_config(settings)
+    causes, runtime = [CallCauses(telemetry.tracer)], telemetry.runtime
     if lazy:
-        return await Client.connect(**config, lazy=True, retry_config=FAST)
+        return await Client.connect(**config, lazy=True, retry_config=FAST, interceptors=causes, runtime=runtime)
     wait = FIRST_WAIT_SECONDS
     while True:
         try:
-            return await Client.connect(**config)
+            return await Client.connect(**config, interceptors=causes, runtime=runtime)
         except RuntimeError:
             log.warning("Temporal does not answer yet; trying again", address=config.get("target_host"), seconds=wait)
         await asyncio.sleep(wait)

@@ -162,6 +162,13 @@ async def overdue_workspaces(
 
 # These two conditions, spelt as in the partial index that holds the waiting rows alone.
 _WAITING: tuple[ColumnElement[bool], ...] = (col(Outbox.delivered_at).is_(None), col(Outbox.dead_at).is_(None))
+
+
+def is_waiting() -> tuple[ColumnElement[bool], ...]:
+    """The conditions on what is neither delivered nor given up."""
+    return _WAITING
+
+
 _due_at: ColumnElement[Any] = func.coalesce(col(Outbox.next_attempt_at), col(Outbox.created_at), type_=UtcDateTime())
 
 

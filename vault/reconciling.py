@@ -41,11 +41,15 @@ async def count_living(db: Database) -> int:
 
 async def overdue(db: Database, now: datetime, after: Place | None = None, size: int = PAGE) -> Page[Life]:
     """Rows whose refresh was due long ago, without those that a hold keeps from it."""
+    return await _lives(db, is_overdue(now), col(Life.next_due_at), after, size)
+
+
+def is_overdue(now: datetime) -> Sequence[ColumnElement[bool]]:
+    """The conditions on such rows."""
     free = or_(col(Life.held_until).is_(None), col(Life.held_until) <= now)
     late = col(Life.next_due_at) < now - OVERDUE
     without = and_(col(Life.next_due_at) < now - OVERDUE_WITHOUT, col(Life.expires_at) <= now)
-    wanted = [is_serving(), free, _config_free(), or_(late, without)]
-    return await _lives(db, wanted, col(Life.next_due_at), after, size)
+    return [is_serving(), free, _config_free(), or_(late, without)]
 
 
 async def to_probe(db: Database, now: datetime, after: Place | None = None, size: int = PAGE) -> Page[Life]:

@@ -1,8 +1,12 @@
-"""One stack of real processes for all tests here: `authpipe dev` in a temporary folder, on free ports."""
+"""One stack of real processes for all tests here: `authpipe dev` in a temporary folder, on free ports.
+
+It shows its metrics and sends its traces, so whatever a test does is seen there too.
+"""
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,9 +16,11 @@ import pytest
 
 from runtime.demo_stack import PORTS, DemoStack, own_stack
 from runtime.demo_visitor import Return, Visitor
-from runtime.ports import free_ports
+from runtime.errors import PortTakenError
+from runtime.ports import free_ports, require_free_ports
 from runtime.processes import Process, read_record
 from runtime.settings import variable
+from tests.end_to_end.collector import Collector, collecting
 
 PLAIN_FILE = Path(__file__).parents[2] / "docs" / "examples" / "plain.toml"
 CALLBACK_PATH = "/oauth/callback"
@@ -65,6 +71,8 @@ class Stack:
     folder: Path
     api: httpx.AsyncClient
     simulator: httpx.AsyncClient
+    collector: Collector
+    metrics: dict[str, str]
     made: int = field(default=0)
 
     @property
@@ -87,6 +95,11 @@ class Stack:
         answer = await self.api.post("/api/provider-configs", json=config)
         assert answer.status_code == 201, answer.text
         return App(self, provider, answer.json()["id"], client_id, secret["client_secret"])
+
+    async def scrape(self, process: str) -> str:
+        """What Prometheus would read from a process."""
+        async with httpx.AsyncClient() as client:
+            return (await client.get(self.metrics[process])).text
 
     def process(self, name: str) -> Process | None:
         """The process that runs a part now; none between two tries."""
@@ -112,11 +125,28 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
     ports = {variable(name): str(port) for name, port in zip(PORTS, free_ports(len(PORTS)), strict=True)}
     port = ports["AUTHPIPE_SIMULATOR_PORT"]
     (providers / "plain.toml").write_text(PLAIN_FILE.read_text().replace(":9300", f":{port}"))
-    settings = ports | {"AUTHPIPE_PROVIDERS_DIR": str(providers)}
-    async with own_stack(folder, **settings) as where:
-        headers = {"authorization": f"Bearer {where.secret_key}"}
-        async with (
-            httpx.AsyncClient(base_url=where.api, headers=headers, timeout=30) as api,
-            httpx.AsyncClient(base_url=where.simulator, timeout=30) as simulator,
-        ):
-            yield Stack(where, folder, api, simulator)
+    first = free_pair()
+    settings = ports | {
+        "AUTHPIPE_PROVIDERS_DIR": str(providers),
+        "AUTHPIPE_METRICS_ADDRESS": f"127.0.0.1:{first}",
+        # Sent soon, and only what this stack does.
+        "OTEL_BSP_SCHEDULE_DELAY": "200",
+    }
+    metrics = {name: f"http://127.0.0.1:{port}/metrics" for name, port in (("api", first), ("worker", first + 1))}
+    with collecting() as collector:
+        async with own_stack(folder, **settings, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url) as where:
+            headers = {"authorization": f"Bearer {where.secret_key}"}
+            async with (
+                httpx.AsyncClient(base_url=where.api, headers=headers, timeout=30) as api,
+                httpx.AsyncClient(base_url=where.simulator, timeout=30) as simulator,
+            ):
+                yield Stack(where, folder, api, simulator, collector, metrics)
+
+
+def free_pair() -> int:
+    """A port that is free together with the next one."""
+    while True:
+        first = free_ports(1)[0]
+        with suppress(PortTakenError):
+            require_free_ports({"metrics_address": first + 1})
+            return first
