@@ -52,7 +52,9 @@ async def advance_attempt(deps: Deps, order: AttemptOrder) -> AttemptResult:
         return await _end(deps, rows, Later(KEYS_UNAVAILABLE))
     except (SealBroken, KeyError, ValueError) as error:
         # What the rows hold will not be better the next time: the person is told instead of waiting for ever.
-        log.warning("an attempt cannot go on", session_id=rows.session.id, error=type(error).__name__, where=where(error))
+        log.warning(
+            "an attempt cannot go on", session_id=rows.session.id, error=type(error).__name__, where=where(error)
+        )
         return await _end(deps, rows, Failed(INTERNAL))
 
 

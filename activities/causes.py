@@ -1,4 +1,4 @@
-"""What caused a piece of work: the id of a request and its place in a trace. It travels along, and nothing depends on it.
+"""What caused a piece of work: a request, by its id and its place in a trace. It travels along; nothing depends on it.
 
 It goes in a header of the engine's, beside the arguments: with a call of ours into the workflow, with the workflow's
 order to the activity. It stands in histories, so it holds these two, in their own forms, and nothing else.
@@ -56,14 +56,16 @@ def cause_in(headers: Headers) -> Cause:
 
 def _known(said: Any) -> Cause:
     found = said if isinstance(said, Mapping) else {}
-    return {
-        name: found[name] for name, form in WELL_FORMED.items() if form.fullmatch(str(found.get(name) or ""))
-    }
+    return {name: found[name] for name, form in WELL_FORMED.items() if form.fullmatch(str(found.get(name) or ""))}
 
 
 @contextmanager
 def span(
-    tracer: Tracer, name: str, kind: SpanKind = SpanKind.INTERNAL, cause: Cause | None = None, **attributes: str | int
+    tracer: Tracer,
+    name: str,
+    kind: SpanKind = SpanKind.INTERNAL,
+    attributes: Mapping[str, str] | None = None,
+    cause: Cause | None = None,
 ) -> Iterator[Span]:
     """A span around what is done here, below `cause` if one is named (if it names no trace: the first of a new one).
 
@@ -81,7 +83,7 @@ def span(
             raise
 
 
-def moment(tracer: Tracer, name: str, cause: Cause, at: int, **attributes: str) -> Cause:
+def moment(tracer: Tracer, name: str, cause: Cause, at: int, attributes: Mapping[str, str]) -> Cause:
     """A span without duration, `at` nanoseconds of Unix time; answers `cause` with it as the place in the trace.
 
     Without a trace it is none: it would be alone in one of its own.

@@ -73,7 +73,7 @@ def _named(headers: Headers, tracer: Tracer) -> Iterator[None]:
     if REQUEST_ID in cause:
         names[REQUEST_ID] = cause[REQUEST_ID]
     with (
-        span(tracer, f"RunActivity:{info.activity_type}", SpanKind.CONSUMER, cause, **names),
+        span(tracer, f"RunActivity:{info.activity_type}", SpanKind.CONSUMER, names, cause),
         bound_contextvars(**names, **trace_names()),
     ):
         yield

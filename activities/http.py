@@ -80,7 +80,7 @@ class ProviderHttp:
         )
         # Of the address the host alone: a path may name an account, a query a code.
         whom = {"http.request.method": built.method, "server.address": built.url.host}
-        with span(self._tracer, f"{built.method} {built.url.host}", SpanKind.CLIENT, **whom) as told:
+        with span(self._tracer, f"{built.method} {built.url.host}", SpanKind.CLIENT, whom) as told:
             response = await self._client.send(built, stream=True)
             told.set_attribute("http.response.status_code", response.status_code)
             try:

@@ -68,7 +68,7 @@ OUTBOX_LAG = Metric(
     "seconds",
     (),
     "worker",
-    "How long the oldest event waits that is still to be delivered; 0 if none does. Endpoints that are gone are left out.",
+    "How long the oldest event waits that is still to be delivered, 0 if none does; without endpoints that are gone.",
 )
 OUTBOX_EVENTS = Metric(
     "authpipe_outbox_events", "gauge", "", (), "worker", "Events that wait to be delivered, at those endpoints."
@@ -87,8 +87,8 @@ REFRESHES = Metric(
     "",
     ("provider", "outcome"),
     "worker",
-    "Refreshes by how they ended: `credentialed`, `refused` (the user has to come again), `held`, `stumbled` (a moment's "
-    "failure), `waiting` (in doubt, or nothing to refresh with), `reload` (the row had changed).",
+    "Refreshes by how they ended: `credentialed`, `refused` (the user has to come again), `held`, `stumbled` (a "
+    "moment's failure), `waiting` (in doubt, or nothing to refresh with), `reload` (the row had changed).",
 )
 TO_EXPIRY = Metric(
     "authpipe_refresh_to_expiry_seconds",

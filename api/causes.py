@@ -56,6 +56,6 @@ class _Calling(OutboundInterceptor):
             told.headers = with_cause(told.headers, cause_now())
             yield
             return
-        with span(self._tracer, what, SpanKind.CLIENT, workflow_id=told.id):
+        with span(self._tracer, what, SpanKind.CLIENT, {"workflow_id": told.id}):
             told.headers = with_cause(told.headers, cause_now())
             yield

@@ -13,7 +13,7 @@ def workflow_id(workspace_id: str, kind: str, provider_id: str, life_id: str) ->
 
 
 def names_in(workflow_id: str) -> dict[str, str]:
-    """What a workflow's id tells, by the names of log lines; empty for one that is of no life and no provider config."""
+    """What the id of a life's or a provider config's workflow tells, by the names of log lines; of others nothing."""
     parts = workflow_id.split("/")
     if len(parts) != 4:
         return {}

@@ -47,4 +47,5 @@ class AccessLog:
         finally:
             seconds, route, method = time.perf_counter() - began, route_of(scope), scope["method"]
             self._measures.answered(method, route or NO_ROUTE, status, seconds)
-            log.info(f"{method} {route or scope['path'][:LONGEST_PATH]}", status=status, ms=round(seconds * 1000, 1))
+            line = f"{method} {route or scope['path'][:LONGEST_PATH]}"
+            log.info(line, status=status, ms=round(seconds * 1000, 1))

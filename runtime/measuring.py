@@ -1,4 +1,4 @@
-"""Reads the gauges out of the vault, again and again. Every worker does: the numbers are the same, so `max` joins them."""
+"""Reads the gauges out of the vault again and again: every worker does, and `max` joins them, for they are the same."""
 
 import asyncio
 from datetime import timedelta

@@ -55,13 +55,17 @@ def _async_driver(url: str) -> str:
 def _listening_address(text: str) -> str:
     """Accept `127.0.0.1:9464` or `[::1]:9464`: what is listened on is an address of this machine, not a name."""
     host, _, port = text.rpartition(":")
-    try:
-        known = ip_address(host.removeprefix("[").removesuffix("]"))
-    except ValueError:
-        raise ValueError("must be an IP address and a port, such as 127.0.0.1:9464") from None
-    if (known.version == 6) != host.startswith("[") or not port.isdecimal() or not 1 <= int(port) <= 65535:
+    bare = host.removeprefix("[").removesuffix("]")
+    if text and not (_is_address(bare, bracketed=bare != host) and port.isdecimal() and 1 <= int(port) <= 65535):
         raise ValueError("must be an IP address and a port, such as 127.0.0.1:9464 or [::1]:9464")
     return text
+
+
+def _is_address(host: str, *, bracketed: bool) -> bool:
+    try:
+        return (ip_address(host).version == 6) is bracketed
+    except ValueError:
+        return False
 
 
 def _networks(text: str) -> str:
@@ -164,7 +168,7 @@ class Settings(BaseSettings):
     )
     metrics_address: Annotated[str, AfterValidator(_listening_address)] = Field(
         "",
-        description="Address and port, such as `127.0.0.1:9464`, at which this process shows its metrics to Prometheus. "
+        description="Address and port, such as `127.0.0.1:9464`, at which a process shows its metrics to Prometheus. "
         "Each process needs its own; under `authpipe dev` the API takes this one and the worker the next port.",
     )
     log_format: Literal["auto", "console", "json"] = Field(

@@ -1,4 +1,4 @@
-"""What a process tells of itself: metrics at an address of its own, traces to a collector. Both off unless configured."""
+"""What a process tells of itself: metrics at an address of its own, traces to a collector. Off unless configured."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -67,7 +67,7 @@ def mark_with(tracer: Tracer) -> Mark:
     """Puts down what workflows hear."""
 
     def mark(name: str, cause: Cause, at: int, workflow_id: str) -> Cause:
-        return moment(tracer, name, cause, at, workflow_id=workflow_id)
+        return moment(tracer, name, cause, at, {"workflow_id": workflow_id})
 
     return mark
 
@@ -85,7 +85,7 @@ class TracedRequests:
             return
         method = scope["method"]
         cause = {TRACE: Headers(scope=scope).get(TRACE, "")}
-        with span(self._tracer, method, SpanKind.SERVER, cause, **{"http.request.method": method}) as told:
+        with span(self._tracer, method, SpanKind.SERVER, {"http.request.method": method}, cause) as told:
 
             async def noting(message: Message) -> None:
                 if message["type"] == "http.response.start":

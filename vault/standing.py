@@ -88,8 +88,8 @@ def _in_doubt(now: datetime) -> Select[*tuple[Any, ...]]:
 
 def _held() -> Select[*tuple[Any, ...]]:
     provider = col(ProviderConfig.provider_id)
-    # One that is held without a kind was held by a version that knew only this one.
-    kind = case((col(ProviderConfig.hold_kind) == "", HoldKind.MISCONFIGURED.value), else_=col(ProviderConfig.hold_kind))
+    stored = col(ProviderConfig.hold_kind)
+    kind = case((stored == "", HoldKind.MISCONFIGURED.value), else_=stored)  # as `domain.holds.kind_of`
     there = (is_held(), col(ProviderConfig.deleted_at).is_(None))
     return select(provider, kind.label("kind"), func.count()).where(*there).group_by(provider, "kind")
 

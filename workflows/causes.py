@@ -49,8 +49,8 @@ class Causes(Interceptor):
 class _Hearing(WorkflowInboundInterceptor):
     """What a workflow hears."""
 
-    _cause: Cause = {}
-    _until: datetime | None = None
+    _heard: Cause | None = None
+    _until: datetime
 
     def init(self, outbound: WorkflowOutboundInterceptor) -> None:
         super().init(_Ordering(outbound, self))
@@ -74,12 +74,13 @@ class _Hearing(WorkflowInboundInterceptor):
         if not workflow.unsafe.is_replaying():
             mark: Mark = workflow.extern_functions()[MARK]
             cause = mark(name, cause, workflow.time_ns(), workflow.info().workflow_id)
-        self._cause, self._until = cause, workflow.now() + LASTS
+        self._heard, self._until = cause, workflow.now() + LASTS
 
     def handed_on(self, headers: Headers) -> Headers:
         """These headers and why what they go with is done, if it is known still."""
-        lasting = self._until is not None and workflow.now() <= self._until
-        return with_cause(headers, self._cause) if lasting else headers
+        if self._heard is None or workflow.now() > self._until:
+            return headers
+        return with_cause(headers, self._heard)
 
 
 class _Ordering(WorkflowOutboundInterceptor):

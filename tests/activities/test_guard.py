@@ -4,11 +4,13 @@ import asyncio
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 
 from activities.guard import Guard
+from activities.messages import Ending, RefreshResult
 
 
 class Work(ActivityInboundInterceptor):
@@ -23,7 +25,8 @@ class Work(ActivityInboundInterceptor):
 
 async def guarded(run: Any) -> Any:
     async def activity() -> Any:
-        return await Guard().intercept_activity(Work(run)).execute_activity(None)  # type: ignore[arg-type]
+        nothing = ExecuteActivityInput(run, [], None, {})
+        return await Guard().intercept_activity(Work(run)).execute_activity(nothing)
 
     return await ActivityEnvironment().run(activity)
 
@@ -56,3 +59,13 @@ async def test_an_unexpected_error_tells_its_kind_and_nothing_else() -> None:
     assert failed.value.type == "ValueError"
     assert "secret" not in str(failed.value)
     assert failed.value.__cause__ is None
+
+
+async def test_a_piece_of_work_is_one_line_that_says_how_it_ended() -> None:
+    async def refresh() -> RefreshResult:
+        return RefreshResult(Ending.STUMBLED)
+
+    with capture_logs() as lines:
+        await guarded(refresh)
+    (line,) = lines
+    assert (line["event"], line["ending"]) == ("activity done", "stumbled")

@@ -13,14 +13,17 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from temporalio.workflow import NondeterminismError
 
+from runtime.tracing import mark_with
 from tests.upgrade.trees import BEFORE, GUARDED, UNGUARDED
 from worker import WORKFLOWS
 from workflows import life
+from workflows.causes import Causes
 
 FOLDER = Path(__file__).parents[1] / "histories"
 FILES = sorted(FOLDER.glob("*.json"))
@@ -54,6 +57,13 @@ def history(file: Path) -> WorkflowHistory:
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 async def test_law_13_a_recorded_life_replays(file: Path, strict: SandboxedWorkflowRunner) -> None:
     await Replayer(workflows=WORKFLOWS, workflow_runner=strict).replay_workflow(history(file))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+async def test_law_13_it_replays_in_a_worker_that_traces(file: Path, strict: SandboxedWorkflowRunner) -> None:
+    traced = Causes(mark_with(TracerProvider().get_tracer("test")))
+    replayer = Replayer(workflows=WORKFLOWS, workflow_runner=strict, interceptors=[traced])
+    await replayer.replay_workflow(history(file))
 
 
 def test_there_is_one_of_each_kind() -> None:
