@@ -43,7 +43,8 @@ class _Guarded(ActivityInboundInterceptor):
             began = time.perf_counter()
             result = await self._work(input)
             milliseconds = round((time.perf_counter() - began) * 1000, 1)
-            log.info("activity done", ending=getattr(result, "ending", None), ms=milliseconds)
+            told = {"ending": result.ending} if hasattr(result, "ending") else {}
+            log.info("activity done", ms=milliseconds, **told)
             return result
 
     async def _work(self, input: ExecuteActivityInput) -> Any:  # noqa: A002

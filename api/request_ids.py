@@ -6,7 +6,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
-from activities.causes import REQUEST_ID, WELL_FORMED
+from activities.causes import REQUEST_ID, WELL_FORMED, trace_names
 from domain.identity import names_in, workflow_id
 from vault.tables import AuthSession, Life
 
@@ -28,7 +28,7 @@ class RequestIds:
         request_id = given if WELL_FORMED[REQUEST_ID].fullmatch(given) else secrets.token_hex(_MADE_BYTES)
         scope[REQUEST_ID] = request_id
         clear_contextvars()
-        bind_contextvars(request_id=request_id)
+        bind_contextvars(request_id=request_id, **trace_names())
 
         async def naming(message: Message) -> None:
             if message["type"] == "http.response.start":

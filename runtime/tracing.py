@@ -11,9 +11,8 @@ from typing import Any
 from opentelemetry.trace import SpanKind, StatusCode, Tracer
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from structlog.contextvars import bound_contextvars
 
-from activities.causes import TRACE, UNTRACED, Cause, moment, span, trace_names
+from activities.causes import REQUEST_ID, TRACE, UNTRACED, Cause, moment, span
 from runtime.access_log import NO_ROUTE, route_of
 from runtime.errors import SettingsError
 from workflows.causes import Mark
@@ -73,7 +72,7 @@ def mark_with(tracer: Tracer) -> Mark:
 
 
 class TracedRequests:
-    """ASGI middleware: a span around each request, in the trace of who asks. No path, no query, no header is in it."""
+    """ASGI middleware: a span around each request, in the trace of who asks. No path, query or header is in it."""
 
     def __init__(self, app: ASGIApp, tracer: Tracer) -> None:
         self._app = app
@@ -94,8 +93,7 @@ class TracedRequests:
                         told.set_status(StatusCode.ERROR)
                 await send(message)
 
-            with bound_contextvars(**trace_names()):
-                await self._app(scope, receive, noting)
+            await self._app(scope, receive, noting)
             route = route_of(scope) or NO_ROUTE
-            told.set_attribute("http.route", route)
+            told.set_attributes({"http.route": route, REQUEST_ID: scope.get(REQUEST_ID, "")})
             told.update_name(f"{method} {route}")

@@ -4,7 +4,12 @@ import re
 
 import httpx
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from starlette.types import Message, Receive, Scope, Send
+from structlog.contextvars import get_contextvars
 
+from activities.causes import span
+from api.request_ids import RequestIds
 from domain.identity import names_in
 
 MADE = re.compile(r"[0-9a-f]{16}")
@@ -43,3 +48,22 @@ def test_a_workflows_id_tells_whose_it_is() -> None:
     assert names_in("default/connection/jira/conn_1") == {"provider": "jira", "life_id": "conn_1"}
     assert names_in("default/provider-config/jira/cfg_1") == {"provider": "jira", "provider_config_id": "cfg_1"}
     assert names_in("default/events") == names_in("authpipe-reconcile-daily") == names_in("") == {}
+
+
+async def test_the_lines_of_a_traced_request_name_its_trace() -> None:
+    names = []
+
+    async def innermost(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        names.append(get_contextvars())
+
+    with span(TracerProvider().get_tracer("test"), "request") as told:
+        await RequestIds(innermost)({"type": "http", "headers": []}, no_receive, no_send)
+    assert names[0]["trace_id"] == f"{told.get_span_context().trace_id:032x}"
+
+
+async def no_receive() -> Message:
+    raise AssertionError
+
+
+async def no_send(_message: Message) -> None:
+    raise AssertionError

@@ -1,5 +1,5 @@
-"""Law 1: no secret in history. Everything secret of a whole life is searched for wherever Temporal, the vault and the
-logs could have written it down, in every form a program is likely to have given it.
+"""Law 1: no secret in history. Everything secret of a whole life is searched for wherever Temporal, the vault, logs,
+metrics and traces could have written it down, in every form a program is likely to have given it.
 """
 
 import base64
@@ -65,14 +65,14 @@ def test_every_form_is_found_where_it_is_planted(shift):
         assert found(secret, f"before{planted}after".encode())
 
 
-async def test_law_01_no_secret_is_found_in_history_files_or_logs(stack):
+async def test_law_01_no_secret_is_found_in_history_files_logs_or_telemetry(stack):
     async with receiving() as receiver:
         secrets = await have_events_sent(stack, receiver)
         secrets |= await live_a_whole_life(stack) | await be_told_by_the_provider(stack)
         await stack.until(partial(both_signed, receiver))
     assert (await stack.api.delete("/api/webhook-config")).status_code == 204
     await plant_a_control_canary(stack)
-    haystacks = {**files(stack), **await histories(stack)}
+    haystacks = {**files(stack), **await histories(stack), **await telemetry(stack)}
 
     assert any(found(CONTROL, text) for name, text in haystacks.items() if "temporal" in name)
     assert any(found(CONTROL, text) for name, text in haystacks.items() if "describe" in name)
@@ -228,6 +228,16 @@ def files(stack) -> dict[str, bytes]:
     # The summary that `authpipe dev` prints shows the two keys on purpose; they are looked for in the rest of the log.
     log = searched["dev.log"].replace(stack.where.secret_key.encode(), b"(shown on purpose)", 2)
     return {**searched, "dev.log": log}
+
+
+async def telemetry(stack) -> dict[str, bytes]:
+    """Both scrapes, and every batch of spans as it was sent."""
+    scrapes = {f"metrics of the {process}": (await stack.scrape(process)).encode() for process in stack.metrics}
+    traces = {f"trace {number}": body for number, body in enumerate(list(stack.collector.bodies))}
+    names = {span.name for span in list(stack.collector.spans)}
+    assert {"GET /oauth/callback", "RunActivity:advance_attempt", "RunActivity:refresh"} <= names
+    assert all(b"authpipe_" in text for text in scrapes.values())
+    return scrapes | traces
 
 
 async def histories(stack) -> dict[str, bytes]:

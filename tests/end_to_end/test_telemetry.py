@@ -1,5 +1,7 @@
 """What the processes tell of themselves: every metric that an alert or a panel asks for, and whole traces."""
 
+import os
+import signal
 from functools import partial
 
 from temporalio.client import Client
@@ -19,6 +21,8 @@ async def test_every_metric_that_an_alert_or_a_panel_asks_for_is_in_a_scrape(sta
         assert (await stack.api.post("/api/webhook-config", json={"webhook_url": receiver.url})).is_success
         await app.consent("/oauth/installs", "admin", ONE, tenant_id="t")
         assert (await app.read("t", force_refresh=True)).is_success
+        # What some alerts are for, and what must not happen otherwise.
+        await the_engine_dies(stack)
         broken = await a_workflow_that_no_worker_can_run(await engine(stack))
         wanted = named_metrics() | {f"{m.name}_count" if m.kind == "histogram" else m.name for m in METRICS}
 
@@ -36,8 +40,24 @@ async def test_every_metric_that_an_alert_or_a_panel_asks_for_is_in_a_scrape(sta
     assert (await stack.api.delete("/api/webhook-config")).status_code == 204
 
 
+async def the_engine_dies(stack) -> None:
+    """Polls that wait get no answer; it is started again at once."""
+    killed = stack.process("temporal")
+    os.kill(killed.pid, signal.SIGKILL)
+
+    async def back():
+        running = stack.process("temporal")
+        return running is not None and running.pid != killed.pid
+
+    await stack.until(back)
+
+    async def answers():
+        return (await stack.api.get("/health/ready")).json()["status"] == "ready"
+
+    await stack.until(answers)
+
+
 async def a_workflow_that_no_worker_can_run(client: Client):
-    """What an alert is for that must never fire."""
     return await client.start_workflow("NobodyKnowsIt", id="unknown-kind", task_queue=LIFE_QUEUE)
 
 
