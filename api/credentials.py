@@ -19,7 +19,6 @@ from domain.life import Kind, Status
 from domain.serving import Reading, Served, Verdict, after_waiting, serve
 from providers.scopes import missing
 from vault import reading
-from vault.lives import get_life
 from vault.reading import Found, Wanted
 
 router = APIRouter(prefix="/api", tags=["credentials"])
@@ -154,11 +153,9 @@ def _facts(found: Found) -> Reading:
 
 async def _refreshed(deps: ApiDeps, flights: Flights, found: Found) -> Found:
     """The row after the refresh flight, whether that brought a newer generation or not."""
-    async with deps.db.reading() as tx:
-        life = await get_life(tx, found.id)
-    if life is None:
-        raise Problem("not_connected")
-    await renew(deps, flights, life, found.generation, _facts(found).patience(deps.clock(), deps.wait))
+    patience = _facts(found).patience(deps.clock(), deps.wait)
+    if not await renew(deps, flights, found, found.generation, patience):
+        return found
     again = await reading.find_one(deps.db, found.id)
     if again is None:
         raise Problem("not_connected")

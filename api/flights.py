@@ -2,25 +2,32 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from api.deps import ApiDeps
+from api.lives import Named
 from vault.holds import holds_still
-from vault.tables import Life
 
 # Processes that ask within the same bucket send the same update, which the engine carries out once.
 BUCKET_SECONDS = 5
 # Seconds after which a reader that was told `refresh_pending` does well to ask again.
 RETRY_AFTER = 2
+# More updates at once only wait in the engine, before its own timers: they would keep from refreshing what is due.
+AT_ONCE = 32
 
 
 class Flights:
-    """The flights under way, by life."""
+    """The flights under way, by life; those that ask the engine hold one of its `turns`."""
 
     def __init__(self) -> None:
         self._flying: dict[str, asyncio.Task[None]] = {}
+        self.turns = asyncio.Semaphore(AT_ONCE)
+
+    def __len__(self) -> int:
+        return len(self._flying)
 
     async def join(self, life_id: str, start: Callable[[], Coroutine[Any, Any, None]], within: timedelta) -> None:
         """Join the flight of this life, or start it. It goes on for the others when one leaves or waits no longer."""
@@ -39,16 +46,27 @@ class Flights:
             flight.exception()  # nobody may wait any more, and a failure that nobody saw would be warned of
 
 
-async def renew(deps: ApiDeps, flights: Flights, life: Life, seen: int, within: timedelta) -> None:
+class OfConfig(Named, Protocol):
+    """A life, and the config it may be refreshed by."""
+
+    @property
+    def provider_config_id(self) -> str: ...
+
+
+async def renew(deps: ApiDeps, flights: Flights, life: OfConfig, seen: int, within: timedelta) -> bool:
     """Ask for a newer generation than the one seen, in the flight of this life; `within` is for how long it is waited.
 
-    The row says what came of it. While the config is held nobody is asked: no refresh may be sent, and all that expired
-    is read again and again.
+    The row says what came of it. False if nobody was asked, since the config is held: no refresh may be sent, and all
+    that expired is read again and again.
     """
+    if await holds_still(deps.db, life.provider_config_id):
+        return False
     bucket = int(deps.clock().timestamp()) // BUCKET_SECONDS
 
     async def ask() -> None:
-        if not await holds_still(deps.db, life.provider_config_id):
-            await deps.lives.ensure_fresh(life, seen, bucket, deps.wait)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(deps.wait.total_seconds()), flights.turns:
+                await deps.lives.ensure_fresh(life, seen, bucket, deps.wait)
 
     await flights.join(life.id, ask, within)
+    return True

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import structlog
 from temporalio.client import (
@@ -34,7 +34,20 @@ QUERY = timedelta(seconds=2)
 STARTS_AT_ONCE = 32
 
 
-def workflow_of(life: Life) -> str:
+class Named(Protocol):
+    """What the id of a workflow follows from: a life's row, or what a read knows of it."""
+
+    @property
+    def workspace_id(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def provider_id(self) -> str: ...
+    @property
+    def id(self) -> str: ...
+
+
+def workflow_of(life: Named) -> str:
     """The id of the workflow that owns this row."""
     return workflow_id(life.workspace_id, life.kind, life.provider_id, life.id)
 
@@ -84,7 +97,7 @@ class Lives:
         """The choice is in the session's row: go on with it, and wait as `settled` does."""
         return await self._settle(life, ConnectionLife.choose_site, session_id, within)
 
-    async def ensure_fresh(self, life: Life, seen: int, bucket: int, within: timedelta) -> Freshness:
+    async def ensure_fresh(self, life: Named, seen: int, bucket: int, within: timedelta) -> Freshness:
         """Ask for a newer generation than the one seen. An answer that is not there in time is pending."""
         pending = Freshness(seen, pending=True)
         request, handle = EnsureFresh(seen), self._handle(life)
@@ -145,7 +158,7 @@ class Lives:
         ):
             return otherwise
 
-    def _handle(self, life: Life) -> WorkflowHandle[ConnectionLife, None]:
+    def _handle(self, life: Named) -> WorkflowHandle[ConnectionLife, None]:
         return self._client.get_workflow_handle_for(ConnectionLife.run, workflow_of(life))
 
     async def _signal_with_start(

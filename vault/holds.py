@@ -6,9 +6,10 @@ Lives are locked first, then rows of the ledger, and the config last: two never 
 from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, not_, or_
+from sqlalchemy import ColumnElement, Select, and_, bindparam, func, not_, or_
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -143,9 +144,13 @@ async def state_of(db: Database, config_id: str) -> ProviderConfig | None:
 
 async def holds_still(db: Database, config_id: str) -> bool:
     """Whether the config is held just now: one select of one row."""
-    query = select(ProviderConfig.id).where(col(ProviderConfig.id) == config_id, is_held())
     async with db.connect() as connection:
-        return (await connection.execute(query)).first() is not None
+        return (await connection.execute(_holds_still(), {"id": config_id})).first() is not None
+
+
+@cache
+def _holds_still() -> Select[Any]:
+    return select(ProviderConfig.id).where(col(ProviderConfig.id) == bindparam("id"), is_held())
 
 
 async def count_due(db: Database, config_id: str, now: datetime) -> int:

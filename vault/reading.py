@@ -1,11 +1,12 @@
 """The hot path: everything a read of a credential needs, in one indexed select on a bare connection."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, and_, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, or_, select
 from sqlmodel import col
 
 from domain.life import Kind
@@ -39,6 +40,8 @@ class Found:
     id: str
     workspace_id: str
     tenant_id: str
+    provider_id: str
+    provider_config_id: str
     kind: str
     label: str
     status: str
@@ -61,15 +64,14 @@ class Found:
 async def find(db: Database, wanted: Wanted) -> Sequence[Found]:
     """The living, once active lives that fit; more than one is for the caller to tell apart."""
     async with db.connect() as connection:
-        rows = (await connection.execute(_query(wanted))).all()
+        rows = (await connection.execute(_query(_narrowed_by(wanted)), asdict(wanted))).all()
     return [_found(row) for row in rows]
 
 
 async def find_one(db: Database, life_id: str) -> Found | None:
     """The same facts of one life, read again."""
-    query = _joined().where(col(Life.id) == life_id, col(Life.deleted_at).is_(None))
     async with db.connect() as connection:
-        row = (await connection.execute(query)).first()
+        row = (await connection.execute(_ONE, {"id": life_id})).first()
     return _found(row) if row else None
 
 
@@ -87,6 +89,8 @@ _COLUMNS = (
     col(Life.id),
     col(Life.workspace_id),
     col(Life.tenant_id),
+    col(Life.provider_id),
+    col(Life.provider_config_id),
     col(Life.kind),
     col(Life.label),
     col(Life.status),
@@ -112,30 +116,46 @@ def _joined() -> Select[*tuple[Any, ...]]:
     return select(*_COLUMNS).join(Credential, current)
 
 
-def _query(wanted: Wanted) -> Select[*tuple[Any, ...]]:
+_ONE = _joined().where(col(Life.id) == bindparam("id"), col(Life.deleted_at).is_(None))
+
+
+def _narrowed_by(wanted: Wanted) -> frozenset[str]:
+    given = {
+        name for name in ("installation_id", "connection_id", "label", "provider_config_id") if getattr(wanted, name)
+    }
+    # A connection that is named by its id needs no user beside it.
+    if Kind.CONNECTION in wanted.kinds and (wanted.user_id or not wanted.connection_id):
+        given.add("user_id")
+    return frozenset(given)
+
+
+@cache
+def _query(narrowed_by: frozenset[str]) -> Select[*tuple[Any, ...]]:
+    """The select of one kind of question, its values left open: to build it takes longer than to ask it."""
     query = (
         _joined()
         .where(
-            col(Life.workspace_id) == wanted.workspace_id,
-            col(Life.tenant_id) == wanted.tenant_id,
-            col(Life.provider_id) == wanted.provider_id,
+            col(Life.workspace_id) == bindparam("workspace_id"),
+            col(Life.tenant_id) == bindparam("tenant_id"),
+            col(Life.provider_id) == bindparam("provider_id"),
             col(Life.deleted_at).is_(None),
-            col(Life.kind).in_(wanted.kinds),
+            col(Life.kind).in_(bindparam("kinds", expanding=True)),
         )
         # What is preferred comes first, so that the limit cannot hide it: installations, then what is active.
         .order_by(col(Life.kind).desc(), col(Life.status), col(Life.created_at))
         .limit(MOST)
     )
-    # A connection that is named by its id needs no user beside it.
-    if Kind.CONNECTION in wanted.kinds and (wanted.user_id or not wanted.connection_id):
-        query = query.where(col(Life.user_id) == wanted.user_id)
-    if wanted.installation_id:
-        itself = (col(Life.kind) == Kind.INSTALLATION) & (col(Life.id) == wanted.installation_id)
-        query = query.where(itself | (col(Life.installation_id) == wanted.installation_id))
-    if wanted.connection_id:
-        query = query.where(col(Life.kind) == Kind.CONNECTION, col(Life.id) == wanted.connection_id)
-    if wanted.label:
-        query = query.where(col(Life.label) == wanted.label)
-    if wanted.provider_config_id:
-        query = query.where(col(Life.provider_config_id) == wanted.provider_config_id)
-    return query
+    return query.where(*(_NARROWING[name] for name in sorted(narrowed_by)))
+
+
+_INSTALLATION = bindparam("installation_id")
+_NARROWING: dict[str, ColumnElement[bool]] = {
+    "user_id": col(Life.user_id) == bindparam("user_id"),
+    "installation_id": or_(
+        and_(col(Life.kind) == Kind.INSTALLATION, col(Life.id) == _INSTALLATION),
+        col(Life.installation_id) == _INSTALLATION,
+    ),
+    "connection_id": and_(col(Life.kind) == Kind.CONNECTION, col(Life.id) == bindparam("connection_id")),
+    "label": col(Life.label) == bindparam("label"),
+    "provider_config_id": col(Life.provider_config_id) == bindparam("provider_config_id"),
+}
