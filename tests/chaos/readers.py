@@ -17,10 +17,11 @@ from tests.chaos.wire import Answer, Line
 READERS = 600
 """So many that those who wait for a refresh do not keep the others from reading."""
 PER_SECOND = 200
-"""Fetches: more than 100,000 in ten minutes, also where many of them have to wait."""
+"""Fetches, at most: who waits for a refresh or for an API that is down asks for nothing meanwhile."""
 MOST_BEHIND = 2.0
 """Seconds of turns that are caught up after a pause; more would be a herd."""
 AFTER_AN_ERROR = 0.5
+MOST_LONGER = 1.5
 WITHIN = 40.0
 JSON = {"content-type": "application/json"}
 
@@ -50,10 +51,18 @@ class Reading:
     tally: Tally = field(default_factory=Tally)
     took: list[float] = field(default_factory=list)
     """Seconds of each answered fetch."""
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once nobody is to read any more."""
 
-    async def read_for(self, seconds: float) -> None:
-        turns, until = Turns(PER_SECOND), time.monotonic() + seconds
-        await asyncio.gather(*(Reader(self).read_until(until, turns) for _ in range(READERS)))
+    async def read_for(self, seconds: float, fetches: int = 0) -> None:
+        """So long, and on until so many fetches were made; but half as long again at most."""
+        turns, began = Turns(PER_SECOND), time.monotonic()
+        readers = [asyncio.create_task(Reader(self).read(turns)) for _ in range(READERS)]
+        await asyncio.sleep(seconds)
+        while self.tally.fetches < fetches and time.monotonic() - began < seconds * MOST_LONGER:
+            await asyncio.sleep(1)
+        self.over.set()
+        await asyncio.gather(*readers)
 
 
 class Reader:
@@ -65,10 +74,10 @@ class Reader:
         self._api, self._provider = Line(where.api), Line(where.simulator)
         self._headers = {**JSON, "authorization": f"Bearer {where.secret_key}"}
 
-    async def read_until(self, until: float, turns: Turns) -> None:
+    async def read(self, turns: Turns) -> None:
         while True:
             await turns.turn()
-            if time.monotonic() >= until:
+            if self._shared.over.is_set():
                 break
             found = await self._fetch(self._shared.rng.choice(self._shared.seeded))
             self._shared.tally.kinds[found] += 1

@@ -14,7 +14,7 @@ from tests.chaos import report
 from tests.chaos.counting import Gaps
 from tests.chaos.judging import Judgement, judge, settle, watch
 from tests.chaos.plan import drawn
-from tests.chaos.readers import READERS, Reading
+from tests.chaos.readers import MOST_LONGER, READERS, Reading
 from tests.chaos.seeding import seed
 from tests.chaos.stand import Stand, own_stand
 from tests.chaos.striking import Striker, Struck, revoke_some
@@ -25,7 +25,9 @@ CHECK_EVERY = 300
 
 def options(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=10, help="how long the blows go on")
+    parser.add_argument(
+        "--minutes", type=float, default=10, help="how long, at least; on until it made 10,000 fetches for each"
+    )
     parser.add_argument("--seed", type=int, help="the run to repeat; drawn if left out")
     parser.add_argument("--connections", type=int, default=1000)
     parser.add_argument("--keep", type=Path, help="a new folder for the stack's files and logs")
@@ -41,17 +43,17 @@ async def soak(minutes: float, connections: int, drawn_by: int, keep: Path | Non
             await stand.configure(app, probe_interval_seconds=CHECK_EVERY)
         seeded = await seed(stand, connections, sowing, CHECK_EVERY)
         struck, gaps = Struck(), Gaps()
-        shared = Reading(stand, seeded, struck.revoked, reading)
+        shared = Reading(stand, seeded, struck.revoked, reading, over=struck.over)
         watching = asyncio.create_task(watch(stand, gaps))
         try:
             striker = Striker(stand, struck)
             await asyncio.gather(
-                striker.strike_all(drawn(plan, minutes * 60)),
-                revoke_some(stand, struck, seeded, revoking, minutes * 60),
-                shared.read_for(minutes * 60),
+                striker.strike_all(drawn(plan, minutes * 60 * MOST_LONGER)),
+                revoke_some(stand, struck, seeded, revoking),
+                shared.read_for(minutes * 60, round(minutes * report.FETCHES_PER_MINUTE)),
             )
             await striker.mend()
-            struck.say("over; waiting until all is settled")
+            struck.say(f"over after {shared.tally.fetches:,} fetches; waiting until all is settled")
             took = await settle(stand, gaps)
         finally:
             watching.cancel()

@@ -48,6 +48,14 @@ class Struck:
     """How often each provider's client secret was wrong when somebody asked."""
     revoked: dict[str, float] = field(default_factory=dict)
     """When the test took a connection's grant away, by life; those that share it are among them."""
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once nothing more is to begin."""
+
+    async def comes(self, at: float) -> bool:
+        """Wait until so many seconds after the beginning; False if the run is over before."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.over.wait(), max(0.0, self.began + at - time.time()))
+        return not self.over.is_set()
 
     def say(self, what: str) -> None:
         print(f"{time.time() - self.began:7.1f} s  {what}", flush=True)
@@ -64,7 +72,8 @@ class Striker:
 
     async def strike_all(self, blows: Sequence[Blow]) -> None:
         for blow in blows:
-            await asyncio.sleep(max(0.0, self._struck.began + blow.at - time.time()))
+            if not await self._struck.comes(blow.at):
+                break
             task = asyncio.create_task(self._strike(blow))
             self._mending.add(task)
         await asyncio.gather(*self._mending)
@@ -153,7 +162,7 @@ class Striker:
         await self._stand.until(taken, 60)
 
 
-async def revoke_some(stand: Stand, struck: Struck, seeded: Sequence[Seeded], rng: Random, seconds: float) -> None:
+async def revoke_some(stand: Stand, struck: Struck, seeded: Sequence[Seeded], rng: Random) -> None:
     """Take a grant away at its provider now and then, as its user would."""
     by_grant: dict[str, list[Seeded]] = {}
     for connection in seeded:
@@ -161,8 +170,7 @@ async def revoke_some(stand: Stand, struck: Struck, seeded: Sequence[Seeded], rn
     grants = list(by_grant)
     rng.shuffle(grants)
     at = rng.uniform(*REVOCATIONS)
-    while at < seconds and grants:
-        await asyncio.sleep(max(0.0, struck.began + at - time.time()))
+    while grants and await struck.comes(at):
         grant = grants.pop()
         for connection in by_grant[grant]:
             struck.revoked[connection.life_id] = time.time()
