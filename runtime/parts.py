@@ -19,6 +19,8 @@ from workflows.queues import LIFE_QUEUE
 LIVE_PATH = "/health/live"
 # So that one can look on while a credential is renewed, or its end is noticed.
 TOKEN_SECONDS = 120
+# The engine writes through one connection, for which all others wait: on a full machine it must not wait for them.
+BEHIND_THE_ENGINE = 5
 
 
 def api_url(settings: Settings) -> str:
@@ -58,12 +60,13 @@ def others(settings: Settings) -> tuple[Part, ...]:
     async def simulator_ready(_pid: int) -> bool:
         return await _serves(simulator_origin(settings) + "/")
 
+    worker = {**env, **workers_own(settings)}
     state = settings.data_dir / "simulator.json"
     where = ("--port", str(settings.simulator_port), "--state", str(state))
     simulator = ("-m", "simulator", *where, "--token-lifetime", str(TOKEN_SECONDS))
     return (
-        Part("worker", (sys.executable, "-m", "worker"), worker_ready, {**env, **workers_own(settings)}),
-        Part("api", (sys.executable, "-m", "runtime.cli", "api"), api_ready, env),
+        Part("worker", (sys.executable, "-m", "worker"), worker_ready, worker, niceness=BEHIND_THE_ENGINE),
+        Part("api", (sys.executable, "-m", "runtime.cli", "api"), api_ready, env, niceness=BEHIND_THE_ENGINE),
         Part("simulator", (sys.executable, *simulator), simulator_ready, env),
     )
 

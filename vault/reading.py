@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, or_, select
+from sqlalchemy import BindParameter, ColumnElement, Select, and_, bindparam, or_, select
 from sqlmodel import col
 
 from domain.life import Kind
@@ -148,7 +148,7 @@ def _query(narrowed_by: frozenset[str]) -> Select[*tuple[Any, ...]]:
     return query.where(*(_NARROWING[name] for name in sorted(narrowed_by)))
 
 
-_INSTALLATION = bindparam("installation_id")
+_INSTALLATION: BindParameter[str] = bindparam("installation_id")
 _NARROWING: dict[str, ColumnElement[bool]] = {
     "user_id": col(Life.user_id) == bindparam("user_id"),
     "installation_id": or_(

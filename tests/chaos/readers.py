@@ -59,7 +59,7 @@ class Reading:
         turns, began = Turns(PER_SECOND), time.monotonic()
         readers = [asyncio.create_task(Reader(self).read(turns)) for _ in range(READERS)]
         await asyncio.sleep(seconds)
-        while self.tally.fetches < fetches and time.monotonic() - began < seconds * MOST_LONGER:
+        while self.tally.fetches < fetches and time.monotonic() - began < seconds * MOST_LONGER:  # noqa: ASYNC110
             await asyncio.sleep(1)
         self.over.set()
         await asyncio.gather(*readers)

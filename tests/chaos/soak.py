@@ -25,9 +25,7 @@ CHECK_EVERY = 300
 
 def options(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.soak", description=__doc__)
-    parser.add_argument(
-        "--minutes", type=float, default=10, help="how long, at least; on until it made 10,000 fetches for each"
-    )
+    parser.add_argument("--minutes", type=float, default=10, help="at least; each is good for 10,000 fetches")
     parser.add_argument("--seed", type=int, help="the run to repeat; drawn if left out")
     parser.add_argument("--connections", type=int, default=1000)
     parser.add_argument("--keep", type=Path, help="a new folder for the stack's files and logs")
