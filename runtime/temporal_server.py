@@ -12,6 +12,7 @@ from temporalio.service import RetryConfig, RPCError
 
 from runtime.errors import StartError
 from runtime.settings import Settings
+from workflows.attributes import KEYS
 
 HOST = "127.0.0.1"
 # Below that it reports each of its own pollers as failed whenever it is asked to end.
@@ -24,6 +25,9 @@ DYNAMIC_CONFIG = {
     "history.timerProcessorMaxPollRPS": "200",
     "history.visibilityProcessorMaxPollRPS": "200",
     "matching.enableFairness": "true",
+    # Else every start and every change of an attribute reads the cluster's metadata anew, through the one connection
+    # that all writes need too. Ours are known from the start on (`--search-attribute`).
+    "system.forceSearchAttributesCacheRefreshOnRead": "false",
 }
 # Four times the throughput of SQLite's defaults; after a power cut the last moments may be lost, not the file, and
 # the vault (which is written with FULL) is what counts.
@@ -72,13 +76,19 @@ def server_command(settings: Settings) -> tuple[str, ...]:
     """The command line."""
     binary = find_binary()
     pragmas = (("--sqlite-pragma", f"{name}={value}") for name, value in SQLITE_PRAGMAS.items())
-    tuned = (("--dynamic-config-value", f"{name}={value}") for name, value in DYNAMIC_CONFIG.items())
     return (
         *(str(binary), "server", "start-dev", "--ip", HOST, "--log-level", LEAST_LOG_LEVEL),
         *("--port", str(settings.temporal_port), "--ui-port", str(settings.temporal_ui_port)),
-        *("--db-filename", str(store_file(settings))),
-        *(word for pair in (*pragmas, *tuned) for word in pair),
+        *("--db-filename", str(store_file(settings)), *(word for pair in pragmas for word in pair)),
+        *tuning(),
     )
+
+
+def tuning() -> tuple[str, ...]:
+    """The options of every embedded server, whatever it stores and where it listens."""
+    tuned = (("--dynamic-config-value", f"{name}={value}") for name, value in DYNAMIC_CONFIG.items())
+    known = (("--search-attribute", f"{key.name}=Keyword") for key in KEYS)
+    return tuple(word for pair in (*tuned, *known) for word in pair)
 
 
 async def server_answers(settings: Settings) -> bool:

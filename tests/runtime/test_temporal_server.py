@@ -4,11 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from temporalio.common import SearchAttributeIndexedValueType
 
 from runtime import temporal_server
 from runtime.errors import StartError
 from runtime.settings import Settings
 from runtime.temporal_server import find_binary, new_store, server_command, server_version, store_file
+from workflows.attributes import KEYS
 
 
 def words_after(command: tuple[str, ...], option: str) -> list[str]:
@@ -46,6 +48,12 @@ def test_the_server_is_tuned_and_fair(settings_with: Callable[..., Settings]) ->
     assert "history.timerProcessorMaxPollRPS=200" in words_after(command, "--dynamic-config-value")
     assert words_after(command, "--sqlite-pragma") == ["journal_mode=WAL", "synchronous=NORMAL"]
     assert words_after(command, "--ip") == ["127.0.0.1"]
+
+
+def test_the_server_knows_our_attributes_from_the_start_on(settings_with: Callable[..., Settings]) -> None:
+    told = words_after(server_command(settings_with()), "--search-attribute")
+    assert told == [f"{key.name}=Keyword" for key in KEYS]
+    assert {int(key.indexed_value_type) for key in KEYS} == {int(SearchAttributeIndexedValueType.KEYWORD)}
 
 
 def test_an_absent_program_gives_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from runtime.reconcile import PassEnded, reconcile
 from runtime.reconcile_daily import NOW_ID
 from runtime.running import running_lives
 from runtime.sweeper import Sweeper, sweep_for_ever
-from runtime.temporal_server import DYNAMIC_CONFIG, SQLITE_PRAGMAS, find_binary
+from runtime.temporal_server import SQLITE_PRAGMAS, find_binary, tuning
 from vault import credentials
 from vault.crypto import Sealer
 from vault.ids import new_id
@@ -53,8 +53,7 @@ MOST_IN_A_SECOND = STARTS_PER_SECOND + STARTS_AT_ONCE
 async def engine_on(file: Path) -> AsyncIterator[Client]:
     """The embedded server as `authpipe dev` starts it."""
     pragmas = (("--sqlite-pragma", f"{name}={value}") for name, value in SQLITE_PRAGMAS.items())
-    tuned = (("--dynamic-config-value", f"{name}={value}") for name, value in DYNAMIC_CONFIG.items())
-    extra = [word for pair in (*pragmas, *tuned) for word in pair]
+    extra = [*(word for pair in pragmas for word in pair), *tuning()]
     async with await WorkflowEnvironment.start_local(
         dev_server_existing_path=str(find_binary()),
         dev_server_database_filename=str(file),

@@ -11,7 +11,11 @@ from vault.crypto import Sealer
 from vault.database import Database
 
 # The server lists a workflow as stuck after its first failed task, not its fifth: each takes ten seconds.
-SOON_STUCK = {"system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute": "1"}
+UNPREPARED = {
+    "system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute": "1",
+    "system.forceSearchAttributesCacheRefreshOnRead": "true",
+}
+"""A server that is told of our search attributes while it runs, and that soon calls a workflow stuck."""
 
 
 @pytest.fixture
@@ -21,7 +25,7 @@ def database_url(sqlite_url: str) -> str:
 
 @pytest.fixture
 async def place(db: Database, sealer: Sealer) -> AsyncIterator[Place]:
-    tuned = (("--dynamic-config-value", f"{name}={value}") for name, value in (DYNAMIC_CONFIG | SOON_STUCK).items())
+    tuned = (("--dynamic-config-value", f"{name}={value}") for name, value in (DYNAMIC_CONFIG | UNPREPARED).items())
     async with await WorkflowEnvironment.start_local(
         dev_server_existing_path=str(find_binary()), dev_server_extra_args=[word for pair in tuned for word in pair]
     ) as engine:
