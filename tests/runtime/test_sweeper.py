@@ -102,7 +102,7 @@ async def test_what_is_remembered_of_old_webhooks_is_destroyed(db: Database, clo
 async def test_rows_that_stay_overdue_hide_none_behind_them(
     db: Database, clock: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweeper, "AT_ONCE", 2)
+    monkeypatch.setattr(sweeper, "WAKES_AT_ONCE", 2)
     ids, engine = await overdue(db, clock, 5), Woken()
     sweep = sweeping(db, engine, clock).sweep
     assert [await sweep() for _ in range(4)] == [2, 2, 1, 2]
