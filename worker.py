@@ -53,6 +53,9 @@ from workflows.reconcile import Reconcile
 
 WORKFLOWS = [ConnectionLife, Breaker, EventDelivery, Reconcile]
 CACHED_LIVES = 2000
+# One after the other they use one core anyway. More at once would only wait in the engine to be written down; what waits
+# there too long is given up, read anew and replayed, and an engine that was busy stays so.
+TASKS_AT_ONCE = 16
 DELIVERIES_AT_ONCE = 50
 GRACE = timedelta(seconds=5)
 REFUSED = 2
@@ -89,7 +92,8 @@ def build_workers(
         workflow_runner=runner,
         interceptors=[Guard(deps.tracer), Causes(mark_with(deps.tracer))],
         max_cached_workflows=CACHED_LIVES,
-        workflow_task_poller_behavior=PollerBehaviorAutoscaling(minimum=2, maximum=50, initial=5),
+        max_concurrent_workflow_tasks=TASKS_AT_ONCE,
+        workflow_task_poller_behavior=PollerBehaviorAutoscaling(minimum=2, maximum=TASKS_AT_ONCE, initial=5),
         graceful_shutdown_timeout=GRACE,
         deployment_config=deployment,
     )

@@ -20,10 +20,15 @@ LEAST_LOG_LEVEL = "error"
 
 # The server has one history shard, which polls its queues 20 times a second: every step of a workflow would wait
 # up to 50 ms. Fairness is off by default, and without it one tenant's refreshes queue before everyone else's.
+# Everything that is written goes through one connection of one shard. With the default of 512 tasks at once, each
+# queue has hundreds wait for it, behind callers, who go first; a task that waited for three seconds is given up, its
+# workflow's state is dropped from the cache and read anew, which takes more of the connection than the task itself.
 DYNAMIC_CONFIG = {
     "history.transferProcessorMaxPollRPS": "200",
     "history.timerProcessorMaxPollRPS": "200",
     "history.visibilityProcessorMaxPollRPS": "200",
+    "history.transferProcessorSchedulerWorkerCount": "64",
+    "history.timerProcessorSchedulerWorkerCount": "64",
     "matching.enableFairness": "true",
     # Else every start and every change of an attribute reads the cluster's metadata anew, through the one connection
     # that all writes need too. Ours are known from the start on (`--search-attribute`).
