@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3 python,\
 	$(shell $(name) -c 'import sys; sys.version_info >= (3, 11) and print("$(name)")' 2>/dev/null)))
 
-.PHONY: help install dev demo test browser screenshots red crash chaos year rehearse upgrade bench check fix lock clean
+.PHONY: help install dev demo test browser screenshots red crash chaos year rehearse upgrade bench bench-smoke check fix lock clean
 
 help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -64,9 +64,11 @@ rehearse: $(STAMP) ## build as the image does, back the vault up, restore it int
 upgrade: $(STAMP) ## let workers of a new build, and migrations of a new version, take over while everything runs
 	@$(BIN)/python -m pytest tests/upgrade
 
-bench: $(STAMP) ## measure reads and replays, as ratios in one run
-	@$(BIN)/python -m bench.read
-	@$(BIN)/python -m bench.replay
+bench: $(STAMP) ## measure reads, refreshes, wakes, idle connections and a herd (half an hour); ONLY=read for one, WRITE=1 for docs
+	@$(BIN)/python -m bench $(ONLY) $(if $(WRITE),--write)
+
+bench-smoke: $(STAMP) ## see that each part of the bench measures the real thing, with few of everything
+	@$(BIN)/python -m pytest tests/bench
 
 check: $(STAMP) ## lint, format, strict types, import contracts
 	@$(BIN)/ruff check .

@@ -1,10 +1,8 @@
-"""`make bench`: what the workflow sandbox costs when a life is woken after eviction, as a ratio in one run.
+"""What the workflow sandbox costs when a life is woken after eviction (docs/adr/0003).
 
 Replays each committed history with and without the sandbox, in turn; no server is needed.
 """
 
-import asyncio
-import statistics
 import time
 from pathlib import Path
 
@@ -12,32 +10,31 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
-from workflows.life import ConnectionLife
+from bench.report import Report, Table, median
+from bench.sizes import Sizes
+from worker import WORKFLOWS
 
 HISTORIES = Path(__file__).parents[1] / "tests" / "histories"
-ROUNDS = 15
 
 
-async def seconds(history: WorkflowHistory, runner: WorkflowRunner) -> float:
+async def measure(sizes: Sizes) -> Report:
+    rows = [await _row(path, sizes.replays) for path in sorted(HISTORIES.glob("*.json"))]
+    columns = ("history", "events", "sandboxed, ms", "without, ms", "of without")
+    return Report("replay", [Table("Replaying a history", columns, rows)])
+
+
+async def _row(path: Path, rounds: int) -> tuple[str, ...]:
+    history = WorkflowHistory.from_json("life", path.read_text())
+    pairs = [
+        (await _milliseconds(history, SandboxedWorkflowRunner()), await _milliseconds(history, UnsandboxedWorkflowRunner()))
+        for _ in range(rounds)
+    ]
+    inside, outside = (median(times) for times in zip(*pairs, strict=True))
+    ratio = median(a / b for a, b in pairs)
+    return path.stem, str(len(history.events)), f"{inside:.1f}", f"{outside:.1f}", f"{ratio:.1f}"
+
+
+async def _milliseconds(history: WorkflowHistory, runner: WorkflowRunner) -> float:
     began = time.perf_counter()
-    await Replayer(workflows=[ConnectionLife], workflow_runner=runner).replay_workflow(history)
-    return time.perf_counter() - began
-
-
-async def main() -> None:
-    for path in sorted(HISTORIES.glob("*.json")):
-        history = WorkflowHistory.from_json("life", path.read_text())
-        pairs = [
-            (await seconds(history, SandboxedWorkflowRunner()), await seconds(history, UnsandboxedWorkflowRunner()))
-            for _ in range(ROUNDS)
-        ]
-        inside, outside = (statistics.median(times) * 1000 for times in zip(*pairs, strict=True))
-        ratio = statistics.median(a / b for a, b in pairs)
-        events = len(history.events)
-        print(
-            f"{path.stem:32} {events:4} events  sandboxed {inside:6.1f} ms  without {outside:6.1f} ms  {ratio:4.1f} x"
-        )
-
-
-if __name__ == "__main__":
-    asyncio.run(main())
+    await Replayer(workflows=WORKFLOWS, workflow_runner=runner).replay_workflow(history)
+    return 1000 * (time.perf_counter() - began)

@@ -1,0 +1,101 @@
+"""`python -m bench.bare ADDRESS FILE`: the least that a loop of timer and activity can be on this engine.
+
+A workflow that sleeps and calls an activity that does nothing; a worker of its own, tuned as the product's. FILE gets
+the time of each call.
+"""
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TextIO
+
+import uvloop
+from temporalio import activity, workflow
+from temporalio.client import Client
+from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunner, Worker
+
+QUEUE = "bench-bare"
+ONE_TRY = timedelta(seconds=60)
+CACHED = 2000
+STARTS_AT_ONCE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Call `times` times: first at a moment between `first_at` and `spread` seconds later, then after `least` to `most`."""
+
+    first_at: datetime
+    spread: float
+    times: int
+    least: float
+    most: float
+
+
+@workflow.defn(name="BenchBare")
+class Bare:
+    @workflow.run
+    async def run(self, plan: Plan) -> None:
+        rng = workflow.random()
+        await workflow.sleep((plan.first_at - workflow.now()).total_seconds() + rng.uniform(0, plan.spread))
+        for number in range(plan.times):
+            if number:
+                await workflow.sleep(rng.uniform(plan.least, plan.most))
+            await workflow.execute_activity(Activities.nothing, start_to_close_timeout=ONE_TRY)
+
+
+class Activities:
+    def __init__(self, noted: TextIO) -> None:
+        self._noted = noted
+
+    @activity.defn
+    async def nothing(self) -> None:
+        print(time.time(), file=self._noted)
+
+
+async def start(client: Client, round_name: str, count: int, plan: Plan) -> None:
+    """So many of them."""
+    numbers = iter(range(count))
+
+    async def one_by_one() -> None:
+        for number in numbers:
+            await client.start_workflow(Bare.run, plan, id=f"{round_name}-{number}", task_queue=QUEUE)
+
+    await asyncio.gather(*(one_by_one() for _ in range(STARTS_AT_ONCE)))
+
+
+def times(file: Path) -> list[datetime]:
+    """When each call was, by what the worker wrote."""
+    lines = file.read_text().splitlines() if file.exists() else []
+    return [datetime.fromtimestamp(float(line), UTC) for line in lines]
+
+
+async def main(address: str, file: str) -> None:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    client = await Client.connect(address)
+    with Path(file).open("a", buffering=1) as noted:
+        worker = Worker(
+            client,
+            task_queue=QUEUE,
+            workflows=[Bare],
+            activities=[Activities(noted).nothing],
+            workflow_runner=UnsandboxedWorkflowRunner(),
+            max_cached_workflows=CACHED,
+            workflow_task_poller_behavior=PollerBehaviorAutoscaling(minimum=2, maximum=50, initial=5),
+            activity_task_poller_behavior=PollerBehaviorAutoscaling(minimum=1, maximum=20, initial=2),
+        )
+        async with worker:
+            await stop.wait()
+
+
+def command(address: str, file: Path) -> Sequence[str]:
+    return (sys.executable, "-m", "bench.bare", address, str(file))
+
+
+if __name__ == "__main__":
+    uvloop.run(main(sys.argv[1], sys.argv[2]))

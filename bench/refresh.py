@@ -1,0 +1,124 @@
+"""Refreshes a second beside a bare loop of timer and activity on the same engine, and what a refresh leaves in history.
+
+Both loops have the same pace, and more of them run than the machine can serve: what is measured is what it serves. They
+take turns, since two at once would measure how they share. The product is whole: the engine as `authpipe dev` starts it,
+a worker process, the vault, and a token endpoint in a process of its own.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from bench import bare, history
+from bench.bare import Plan
+from bench.processes import cpu_seconds, differences, running
+from bench.report import Goal, Report, Table, median, spread
+from bench.seeding import Sown, Tokens
+from bench.sizes import Sizes
+from bench.stand import POSTGRES, SQLITE, Lifetimes, Stand, own_stand
+
+TOKEN_SECONDS = 5
+"""Refreshed after 3.5 to 4 seconds."""
+LEAST, MOST = 0.7 * TOKEN_SECONDS, 0.8 * TOKEN_SECONDS
+FIRST_SPREAD = timedelta(seconds=2)
+START_SECONDS_EACH = 0.03
+PATIENCE_SECONDS = 240.0
+RAMP, TAIL = 0.1, 0.2
+"""Shares of a burst at its beginning and end that are left out: not all loops run yet, or still."""
+GOAL = 0.7
+BARE, PRODUCT = "bare loop", "refresh"
+
+
+@dataclass(frozen=True, slots=True)
+class Burst:
+    """What one turn of one side came to: how many a second, and milliseconds of processor time for each, by process."""
+
+    per_second: float
+    cpu: Mapping[str, float]
+
+    @classmethod
+    def of(cls, times: Sequence[datetime], cpu: Mapping[str, float]) -> "Burst":
+        ordered = sorted(times)
+        kept = ordered[int(len(ordered) * RAMP) : len(ordered) - int(len(ordered) * TAIL)]
+        seconds = (kept[-1] - kept[0]).total_seconds()
+        return cls((len(kept) - 1) / seconds, {part: 1000 * spent / len(ordered) for part, spent in cpu.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two: how it is started, when its calls were, and what its processes took so far."""
+
+    start: Callable[[int, datetime], Awaitable[None]]
+    times: Callable[[], Awaitable[Sequence[datetime]]]
+    cpu: Callable[[], Mapping[str, float]]
+
+
+async def measure(sizes: Sizes) -> Report:
+    rows, goals = [], []
+    for vault in (SQLITE, POSTGRES):
+        lifetimes = Lifetimes(TOKEN_SECONDS, sizes.refresh_times - 1)
+        async with own_stand(vault, lifetimes, provider_calls_per_second=10_000) as stand:
+            bursts, sown = await _in_turn(stand, sizes)
+            left = await history.left_by_a_refresh(stand, sown)
+        pairs = zip(bursts[PRODUCT], bursts[BARE], strict=True)
+        ratio = median(ours.per_second / theirs.per_second for ours, theirs in pairs)
+        rows += [_row(f"{vault}: {name}", each, ratio if name == PRODUCT else 1) for name, each in bursts.items()]
+        goals.append(Goal(f"refreshes of the bare loop, {vault}", ratio, GOAL))
+    columns = ("", "a second", "from, to", "of the bare loop", "processor time of each, ms")
+    tables = [Table("Refreshing, with more due than can be served", columns, rows), left.table()]
+    return Report("refresh", tables, [*goals, *left.goals()])
+
+
+def _row(name: str, bursts: Sequence[Burst], ratio: float) -> tuple[str, ...]:
+    rates = [burst.per_second for burst in bursts]
+    each = {part: median(burst.cpu[part] for burst in bursts) for part in bursts[0].cpu}
+    told = ", ".join(f"{part} {cost:.1f}" for part, cost in each.items())
+    return name, f"{median(rates):.0f}", spread(rates), f"{ratio:.2f}", f"{sum(each.values()):.1f} ({told})"
+
+
+async def _in_turn(stand: Stand, sizes: Sizes) -> tuple[dict[str, list[Burst]], list[Sown]]:
+    file, sown = stand.folder / "bare.txt", list[Sown]()
+    bursts: dict[str, list[Burst]] = {BARE: [], PRODUCT: []}
+    async with running(tuple(bare.command(stand.engine_address, file)), stand.folder / "bare.log") as worker:
+        sides = {BARE: _bare(stand, sizes, file, worker.pid), PRODUCT: _product(stand, sizes, sown)}
+        for number in range(sizes.refresh_rounds):
+            for name, side in sides.items():
+                bursts[name].append(await _turn(side, number, sizes))
+    return bursts, sown
+
+
+async def _turn(side: Side, number: int, sizes: Sizes) -> Burst:
+    """Start all, wait for the moment at which the first are due, and then until all had their turns."""
+    seen, wanted = len(await side.times()), sizes.refreshing * sizes.refresh_times
+    begins = datetime.now(UTC) + timedelta(seconds=5 + sizes.refreshing * START_SECONDS_EACH)
+    await side.start(number, begins)
+    late = (datetime.now(UTC) - begins).total_seconds()
+    assert late < 0, f"starting took {late:.0f} s too long for {sizes.refreshing}"
+    await asyncio.sleep(-late)
+    before = side.cpu()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while len(times := await side.times()) < seen + wanted:  # noqa: ASYNC110 - others' processes; nothing to wait for
+            await asyncio.sleep(0.5)
+    return Burst.of(sorted(times)[seen:], differences(side.cpu(), before))
+
+
+def _bare(stand: Stand, sizes: Sizes, file: Path, worker: int) -> Side:
+    async def start(number: int, begins: datetime) -> None:
+        plan = Plan(begins, FIRST_SPREAD.total_seconds(), sizes.refresh_times, LEAST, MOST)
+        await bare.start(stand.client, f"bare-{number}", sizes.refreshing, plan)
+
+    async def times() -> Sequence[datetime]:
+        return bare.times(file)
+
+    return Side(start, times, lambda: {"temporal": stand.cpu()["temporal"], "worker": cpu_seconds([worker])})
+
+
+def _product(stand: Stand, sizes: Sizes, sown: list[Sown]) -> Side:
+    async def start(number: int, begins: datetime) -> None:
+        tokens = Tokens.due(begins, FIRST_SPREAD)
+        sown[:] = await stand.sow(sizes.refreshing, tokens, first=number * sizes.refreshing)
+        await stand.start_all()
+
+    return Side(start, stand.times, stand.cpu)

@@ -1,0 +1,190 @@
+"""The stack that a part measures: `authpipe dev` in a folder of its own, a fast provider beside it, its vault in hand."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+from sqlmodel import select
+from temporalio.client import Client, WorkflowHandle
+
+from bench.processes import answers, cpu_seconds, family, running
+from bench.seeding import PROVIDER, WORKSPACE, Sown, Tokens, sow
+from domain.identity import workflow_id
+from domain.life import Kind
+from runtime.demo_setup import CALLBACK_PATH
+from runtime.demo_stack import PORTS, DemoStack, own_stack
+from runtime.keys import load_key_ring
+from runtime.parts import environment, polls
+from runtime.ports import free_ports
+from runtime.processes import read_record
+from runtime.settings import Settings, load_settings, variable
+from runtime.vault_setup import clock
+from tests.crash.postgres import own_postgres
+from vault.crypto import Sealer
+from vault.database import Database
+from vault.key_store import SqlKeyStore
+from vault.keys import KeyRing, Keys
+from vault.ledger import SUCCEEDED
+from vault.tables import TokenAttempt
+from workflows.life import ConnectionLife
+
+SQLITE, POSTGRES = "SQLite", "PostgreSQL"
+STARTS_PER_SECOND = 400
+RESTART_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """What the provider grants: tokens of `seconds` for the first `times` refreshes, then of `after`."""
+
+    seconds: int
+    times: int
+    after: int = 30 * 86_400
+
+
+@dataclass
+class Stand:
+    """The running stack, and the vault as this process fills and reads it."""
+
+    where: DemoStack
+    folder: Path
+    settings: Settings
+    variables: Mapping[str, str]
+    db: Database
+    sealer: Sealer
+    client: Client
+    config_id: str
+    beside: Mapping[str, int]
+    """Process ids of what the database and the provider run as."""
+
+    @property
+    def engine_address(self) -> str:
+        return f"127.0.0.1:{self.settings.temporal_port}"
+
+    @property
+    def engine_file(self) -> Path:
+        return next(self.settings.data_dir.glob("temporal-*.db"))
+
+    def pid(self, name: str) -> int:
+        """Of `temporal`, `worker` or `api`, as it runs now."""
+        pid = self._running(name)
+        assert pid is not None, f"{name} does not run"
+        return pid
+
+    def _running(self, name: str) -> int | None:
+        record = read_record(self.settings.data_dir)
+        return next((part.pid for part in record.parts if part.name == name), None) if record else None
+
+    def cpu(self) -> dict[str, float]:
+        """Seconds of processor time that each took so far."""
+        parts = {name: [self.pid(name)] for name in ("temporal", "worker")}
+        return {name: cpu_seconds(pids) for name, pids in parts.items()} | {
+            name: cpu_seconds(family(pid)) for name, pid in self.beside.items()
+        }
+
+    async def sow(self, count: int, tokens: Tokens, *, first: int = 0) -> list[Sown]:
+        return await sow(self.db, self.sealer, self.config_id, count, tokens, first=first)
+
+    def handle(self, one: Sown) -> WorkflowHandle[ConnectionLife, None]:
+        """Its workflow."""
+        life = workflow_id(WORKSPACE, Kind.CONNECTION, PROVIDER, one.life_id)
+        return self.client.get_workflow_handle_for(ConnectionLife.run, life)
+
+    async def times(self) -> list[datetime]:
+        """When each refresh so far was committed."""
+        query = select(TokenAttempt.answered_at).where(TokenAttempt.outcome == SUCCEEDED)
+        async with self.db.reading() as tx:
+            return sorted(at for at in await tx.exec(query) if at is not None)
+
+    async def refreshed(self, count: int, within: float) -> list[datetime]:
+        """Wait until there were so many; answers when each was. Raises TimeoutError after so many seconds."""
+        async with asyncio.timeout(within):
+            while len(times := await self.times()) < count:
+                await asyncio.sleep(0.5)
+        return times
+
+    async def restart_worker(self) -> None:
+        """End the worker; its supervisor starts another, which remembers nothing."""
+        before = self.pid("worker")
+        os.kill(before, signal.SIGTERM)
+        async with asyncio.timeout(RESTART_SECONDS):
+            while (pid := self._running("worker")) is None or pid == before or not await polls(self.client, pid):
+                await asyncio.sleep(0.1)
+
+    async def start_all(self) -> None:
+        """`authpipe reconcile`, as an operator would. Raises AssertionError if it fails."""
+        env = {**self.variables, **environment(self.settings)}
+        env[variable("reconcile_starts_per_second")] = str(STARTS_PER_SECOND)
+        log = self.folder / "reconcile.log"
+        async with running((sys.executable, "-m", "runtime.cli", "reconcile", "--json"), log, **env) as command:
+            await command.wait()
+        assert command.returncode == 0, log.read_text()[-2000:]
+
+
+@asynccontextmanager
+async def own_stand(vault: str, lifetimes: Lifetimes, **settings: Any) -> AsyncIterator[Stand]:
+    """Everything, ready; nothing of it is left at the end."""
+    async with AsyncExitStack() as opened:
+        folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="authpipe-bench-")))
+        data = folder / "data"
+        data.mkdir()
+        *ports, at_provider = free_ports(len(PORTS) + 1)
+        told = dict(zip(PORTS, ports, strict=True)) | {"log_level": "warning"} | settings
+        told["provider_origins"] = {PROVIDER: f"http://127.0.0.1:{at_provider}"}
+        beside: dict[str, int] = {}
+        if vault == POSTGRES:
+            postgres = await opened.enter_async_context(own_postgres())
+            told["database_url"] = postgres.vault
+            beside["database"] = postgres.server.get_postmaster_info().pid
+        beside["provider"] = await opened.enter_async_context(_provider(at_provider, lifetimes, folder))
+        held = load_settings(env="development", data_dir=data, **told)
+        variables = {variable(name): v if isinstance(v, str) else json.dumps(v) for name, v in told.items()}
+        where = await opened.enter_async_context(own_stack(data, **variables))
+        db = Database.open(held.database_url, pool_size=4)
+        opened.push_async_callback(db.close)
+        yield Stand(
+            where, folder, held, variables, db, sealer_of(held, db),
+            await Client.connect(f"127.0.0.1:{held.temporal_port}"), await _config(where), beside,
+        )  # fmt: skip
+
+
+def sealer_of(settings: Settings, db: Database) -> Sealer:
+    """What seals as the product's own processes do."""
+    given = load_key_ring(settings)
+    return Sealer(Keys(SqlKeyStore(db), KeyRing(given, active=next(iter(given))), clock))
+
+
+@asynccontextmanager
+async def _provider(port: int, lifetimes: Lifetimes, folder: Path) -> AsyncIterator[int]:
+    told = (str(port), str(lifetimes.seconds), str(lifetimes.times), str(lifetimes.after))
+    log = folder / "provider.log"
+    async with running((sys.executable, "-m", "bench.provider", *told), log) as provider:
+        await answers(f"http://127.0.0.1:{port}/", log)
+        yield provider.pid
+
+
+async def _config(where: DemoStack) -> str:
+    """A provider config, made as a builder would."""
+    body = {
+        "provider_id": PROVIDER,
+        "client_id": "bench",
+        "client_secret": "bench-secret",
+        "oauth_redirect_url": where.api.replace("127.0.0.1", "localhost") + CALLBACK_PATH,
+        "attachment": "user",
+        "enabled": True,
+    }
+    headers = {"authorization": f"Bearer {where.secret_key}"}
+    async with httpx.AsyncClient(base_url=where.api, headers=headers, timeout=30) as api:
+        answer = await api.post("/api/provider-configs", json=body)
+    assert answer.is_success, answer.text
+    return str(answer.json()["id"])
