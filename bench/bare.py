@@ -27,7 +27,7 @@ STARTS_AT_ONCE = 8
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Call `times` times: first at a moment between `first_at` and `spread` seconds later, then after `least` to `most`."""
+    """Call `times` times: first within `spread` seconds of `first_at`, then after `least` to `most` seconds each."""
 
     first_at: datetime
     spread: float
@@ -45,7 +45,7 @@ class Bare:
         for number in range(plan.times):
             if number:
                 await workflow.sleep(rng.uniform(plan.least, plan.most))
-            await workflow.execute_activity(Activities.nothing, start_to_close_timeout=ONE_TRY)
+            await workflow.execute_activity_method(Activities.nothing, start_to_close_timeout=ONE_TRY)
 
 
 class Activities:

@@ -1,7 +1,7 @@
 """`python -m bench.floor DATABASE_URL PORT`: the least that a read of a secret over HTTP can be.
 
-The same server class as the product's, one select by key on a driver's own connection, one AES-GCM open, a typed answer.
-Whoever asks is asked for nothing. A table of its own, in a database of its own.
+The same server class as the product's, one select by key on a driver's own connection, one AES-GCM open, a typed
+answer. Whoever asks is asked for nothing. A table of its own, in a database of its own.
 """
 
 import os

@@ -1,8 +1,8 @@
 """Ten thousand connections whose tokens all end at the same moment.
 
-The arithmetic of refreshing is the product's own, and so is its limit of calls to one provider. Clocks are real. A token
-lives a quarter of an hour instead of an hour: refreshes are due within a minute and a half instead of six, and three
-minutes before the end instead of ten. That is harder than the real thing, and takes minutes instead of an hour.
+The arithmetic of refreshing is the product's own, and so is its limit of calls to one provider. Clocks are real. A
+token lives a quarter of an hour instead of an hour: refreshes are due within a minute and a half instead of six, and
+three minutes before the end instead of ten. That is harder than the real thing, and takes minutes, not an hour.
 """
 
 import asyncio

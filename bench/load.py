@@ -5,7 +5,8 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 END_OF_HEAD = b"\r\n\r\n"
 LENGTH = b"content-length: "
@@ -43,8 +44,7 @@ class _Reader(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
         self._ask()
 
     def data_received(self, data: bytes) -> None:
@@ -92,6 +92,6 @@ async def load(port: int, requests: Sequence[bytes], concurrency: int) -> Answer
     began = time.perf_counter()
     ends = [loop.create_future() for _ in range(concurrency)]
     for done in ends:
-        await loop.create_connection(lambda done=done: _Reader(left, done, took), "127.0.0.1", port)
+        await loop.create_connection(partial(_Reader, left, done, took), "127.0.0.1", port)
     await asyncio.gather(*ends)
     return Answered(len(took) / (time.perf_counter() - began), took)

@@ -9,7 +9,8 @@ WIDTH, HEIGHT = 720, 300
 LEFT, RIGHT, TOP, BOTTOM = 64, 16, 40, 48
 STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #24292f } .title { font-weight: 600 } .quiet { fill: #6e7781 }
-.axis { stroke: #d0d7de } .floor { fill: #b6c2cf } .ours { fill: #0969da } .line { stroke: #0969da; stroke-width: 2; fill: none }
+.axis { stroke: #d0d7de } .floor { fill: #b6c2cf } .ours { fill: #0969da }
+.line { stroke: #0969da; stroke-width: 2; fill: none }
 .end { stroke: #cf222e; stroke-dasharray: 4 3 }
 @media (prefers-color-scheme: dark) { text { fill: #e6edf3 } .quiet { fill: #8b949e } .axis { stroke: #3d444d }
 .floor { fill: #545d68 } .ours { fill: #4493f8 } .line { stroke: #4493f8 } .end { stroke: #ff7b72 } }
@@ -40,7 +41,9 @@ def bars(report: Report) -> str:
 
 def _bar(x: float, width: float, value: float, most: float, kind: str) -> list[str]:
     y = _y(value / most)
-    bar = f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{HEIGHT - BOTTOM - y:.1f}" rx="2"/>'
+    bar = (
+        f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{HEIGHT - BOTTOM - y:.1f}" rx="2"/>'
+    )
     return [bar, _text(x + width / 2, y - 5, f"{value:,.0f}", "", "middle")]
 
 
@@ -60,7 +63,9 @@ def curve(report: Report) -> str:
         _text(LEFT - 8, _y(1) + 4, f"{most:,.0f}", "quiet", "end"),
         *(_text(x(at), HEIGHT - BOTTOM + 20, f"{at:,.0f} s", "quiet", "middle") for at in _ticks(first)),
     ]
-    return _svg("Curve: how many of the herd were refreshed", [_base(), end, f'<polyline class="line" points="{path}"/>', *told])
+    return _svg(
+        "Curve: how many of the herd were refreshed", [_base(), end, f'<polyline class="line" points="{path}"/>', *told]
+    )
 
 
 def _ticks(first: float) -> list[int]:

@@ -28,7 +28,9 @@ def filled(text: str, figures: Path = FIGURES) -> str:
     """The page with every table that is known; the others stay as they are."""
     parts = [match[2] for match in MARKED.finditer(text)]
     known = {part: report for part in parts if (report := kept(part, figures)) is not None}
-    tables = {part: report.markdown() for part, report in known.items()} | {GOALS: goals_table(known.values()).markdown()}
+    tables = {part: report.markdown() for part, report in known.items()} | {
+        GOALS: goals_table(known.values()).markdown()
+    }
 
     def renewed(match: re.Match[str]) -> str:
         return f"{match[1]}\n{tables[match[2]]}\n\n{match[3]}" if match[2] in tables else match[0]

@@ -1,7 +1,7 @@
 """What a read of a credential costs beside the floor (`bench.floor`): the same server, one select, one open.
 
-Both serve at the same time and are asked in turn, again and again: the machine's moods meet both. No engine runs at all:
-a read needs none (law 5).
+Both serve at the same time and are asked in turn, again and again: the machine's moods meet both. No engine runs at
+all: a read needs none (law 5).
 """
 
 import asyncio
@@ -74,7 +74,14 @@ def _report(rates: Mapping[tuple[str, int], Mapping[str, list[Answered]]]) -> Re
             ratio = f"{median(ratios):.2f}" if name == PRODUCT else "1"
             p50, p99 = (f"{median(one.percentile(share) for one in each):.2f}" for share in (0.5, 0.99))
             rows.append(
-                (f"{vault}, {at_once} at once: {name}", f"{median(per_second):,.0f}", spread(per_second), p50, p99, ratio)
+                (
+                    f"{vault}, {at_once} at once: {name}",
+                    f"{median(per_second):,.0f}",
+                    spread(per_second),
+                    p50,
+                    p99,
+                    ratio,
+                )
             )
         goals.append(Goal(f"reads of the floor, {vault}, {at_once} at once", median(ratios), GOAL))
     columns = ("", "reads/s", "from, to", "p50 ms", "p99 ms", "of the floor")

@@ -1,8 +1,8 @@
 """Refreshes a second beside a bare loop of timer and activity on the same engine, and what a refresh leaves in history.
 
-Both loops have the same pace, and more of them run than the machine can serve: what is measured is what it serves. They
-take turns, since two at once would measure how they share. The product is whole: the engine as `authpipe dev` starts it,
-a worker process, the vault, and a token endpoint in a process of its own.
+Both loops have the same pace, and more of them run than the machine can serve: what is measured is what it serves.
+They take turns, since two at once would measure how they share. The product is whole: the engine as `authpipe dev`
+starts it, a worker process, the vault, and a token endpoint in a process of its own.
 """
 
 import asyncio
@@ -99,7 +99,7 @@ async def _turn(side: Side, number: int, sizes: Sizes) -> Burst:
     await asyncio.sleep(-late)
     before = side.cpu()
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while len(times := await side.times()) < seen + wanted:  # noqa: ASYNC110 - others' processes; nothing to wait for
+        while len(times := await side.times()) < seen + wanted:
             await asyncio.sleep(0.5)
     return Burst.of(sorted(times)[seen:], differences(side.cpu(), before))
 

@@ -26,7 +26,10 @@ async def measure(sizes: Sizes) -> Report:
 async def _row(path: Path, rounds: int) -> tuple[str, ...]:
     history = WorkflowHistory.from_json("life", path.read_text())
     pairs = [
-        (await _milliseconds(history, SandboxedWorkflowRunner()), await _milliseconds(history, UnsandboxedWorkflowRunner()))
+        (
+            await _milliseconds(history, SandboxedWorkflowRunner()),
+            await _milliseconds(history, UnsandboxedWorkflowRunner()),
+        )
         for _ in range(rounds)
     ]
     inside, outside = (median(times) for times in zip(*pairs, strict=True))

@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,9 @@ class Table:
         """As it is printed, and as it stands in docs/performance.md."""
         lines = [self.columns, *self.rows]
         widths = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
-        head, *body = ["| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |" for line in lines]
+        head, *body = [
+            "| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |" for line in lines
+        ]
         rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
         return "\n".join([f"**{self.title}**", "", head, rule, *body])
 
@@ -52,7 +54,7 @@ class Report:
     part: str
     tables: Sequence[Table]
     goals: Sequence[Goal] = ()
-    curves: dict[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
+    curves: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
 
     def markdown(self) -> str:
         return "\n\n".join(table.markdown() for table in self.tables)

@@ -69,7 +69,7 @@ async def sow(
 
 
 def _life(config_id: str, number: int, tokens: Tokens) -> Life:
-    told: dict[str, Any] = {name: tokens.issued_at for name in ("issued_at", "connected_at", "consented_at")}
+    told: dict[str, Any] = dict.fromkeys(("issued_at", "connected_at", "consented_at"), tokens.issued_at)
     return Life(
         id=new_id("conn"),
         workspace_id=WORKSPACE,

@@ -1,4 +1,4 @@
-"""The stack that a part measures: `authpipe dev` in a folder of its own, a fast provider beside it, its vault in hand."""
+"""The stack that a part measures: `authpipe dev` in its own folder, a fast provider beside it, its vault in hand."""
 
 import asyncio
 import json

@@ -1,7 +1,7 @@
 """What it costs to wake a connection that is in no worker's cache any more: its run is replayed first.
 
-Each is asked for its state: while the worker remembers it, and again after the worker was started anew, which remembers
-nothing. The answer is the same, so the difference is the replay. Histories are those of a connection in the middle of a run.
+Each is asked for its state: while the worker remembers it, and again after the worker was started anew, which
+remembers nothing. The answer is the same, so the difference is the replay. Each is in the middle of a run.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""Each part of the bench, with few of everything: it measures the whole product, and what it prints comes from there."""
+"""Each part of the bench, with few of everything: it measures the whole product, and prints what comes from there."""
 
 import pytest
 
