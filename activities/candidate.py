@@ -21,7 +21,7 @@ from domain.points import Point
 from providers.flows import exchange_flow
 from vault import credentials, holds, ledger, sessions
 from vault.crypto import fingerprint
-from vault.lives import lock_life
+from vault.lives import allot_generation, lock_life
 from vault.sealing import CODE, VERIFIER, session_owner, visit_owner
 from vault.tables import AuthSession, Credential, Life, ProviderConfig, TokenAttempt, Visit
 
@@ -181,8 +181,9 @@ async def _intend(deps: Deps, life: Life, session: AuthSession, code: _Code) -> 
             return None
         return await ledger.open_attempt(
             tx,
-            row,
+            row.id,
             kind=ledger.EXCHANGE,
+            generation=await allot_generation(tx, row),
             fingerprint=fingerprint(key, code.value),
             now=deps.clock(),
             lease=deps.limits.lease,

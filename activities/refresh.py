@@ -16,7 +16,7 @@ from activities.messages import Ending, RefreshOrder, RefreshResult
 from activities.probe import identify, tell
 from activities.projection import project_reauth, project_refreshed, project_stumbled
 from domain.holds import HoldKind, wait_of
-from domain.ledger import Rule, Send, rule_on
+from domain.ledger import Rule, Ruling, Send, rule_on
 from domain.life import Status
 from domain.oauth.answer import TokenGrant
 from domain.oauth.failures import THE_APPS_OWN, Failure, FailureKind, ProbeResult
@@ -25,8 +25,7 @@ from domain.points import Point
 from providers.flows import refresh_flow
 from providers.model import Provider
 from vault import credentials, holds, ledger
-from vault.crypto import fingerprint
-from vault.lives import get_life, itself, lock_in_order, lock_life, sharing
+from vault.lives import claim_generation, itself, lock_in_order, lock_life, sharing
 from vault.tables import Credential, Life, ProviderConfig, TokenAttempt
 
 IN_DOUBT = "in_doubt"
@@ -82,28 +81,32 @@ async def refresh(deps: Deps, order: RefreshOrder) -> RefreshResult:
 
 
 async def _subject(deps: Deps, order: RefreshOrder) -> Subject | RefreshResult:
-    now = deps.clock()
-    async with deps.db.reading() as tx:
-        life = await get_life(tx, order.life.life_id)
-        credential = await credentials.current(tx, order.life.life_id)
-        config = await tx.get(ProviderConfig, life.provider_config_id) if life else None
-        provider = deps.catalog.get(life.provider_id) if life else None
-        waits = await waits_until(tx, life, config, provider, now) if life and config else None
-    if life is None or credential is None or config is None or life.deleted_at or life.status != Status.ACTIVE:
+    rows = await credentials.with_its_rows(deps.db, order.life.life_id)
+    if rows is None:
+        return RELOAD
+    life, credential, config = rows
+    if life.deleted_at or life.status != Status.ACTIVE:
         return RELOAD
     if credential.generation < order.generation:
         return RELOAD  # an older vault was restored
     if credential.generation > order.generation:
         return RefreshResult(Ending.CREDENTIALED, credentials.reference(credential))
-    if waits is not None:
+    if (waits := await _waits_until(deps, life, config)) is not None:
         return RefreshResult(Ending.HELD, code=config.held_reason, not_before=waits)
     if credential.sealed_refresh is None:
         return await _cannot_refresh(deps, life, credential)
     secrets = await credentials.open_secrets(deps.sealer, life, credential)
-    key = await deps.sealer.keys.data_key(life.workspace_id, life.tenant_id)
-    print_ = fingerprint(key, secrets.refresh or "")
+    print_ = await credentials.fingerprint_of(deps.sealer, life, credential, secrets)
     clients = await clients_of(deps, config)
     return Subject(life, credential, config, deps.provider(life.provider_id), secrets, print_, clients)
+
+
+async def _waits_until(deps: Deps, life: Life, config: ProviderConfig) -> datetime | None:
+    """Nothing is asked where nothing is held, as on almost every refresh."""
+    if config.held_until is None:
+        return None
+    async with deps.db.reading() as tx:
+        return await waits_until(tx, life, config, deps.catalog.get(life.provider_id), deps.clock())
 
 
 async def _cannot_refresh(deps: Deps, life: Life, credential: Credential) -> RefreshResult:
@@ -137,25 +140,30 @@ async def _claim(deps: Deps, subject: Subject, expires_at: datetime | None) -> I
     now = deps.clock()
     window = timedelta(seconds=subject.provider.replay_window) if subject.provider.rotation else NO_ROTATION
     async with deps.db.transaction() as tx:
-        life = await lock_life(tx, subject.life.id)
-        if not _concerns(life, subject):
+        generation = await claim_generation(tx, subject.life.id, subject.credential.generation)
+        if generation is None:
             return RELOAD
-        sends = await ledger.unresolved(tx, life.id, subject.fingerprint)
+        sends = await ledger.unresolved(tx, subject.life.id, subject.fingerprint)
         ruling = rule_on([Send(s.started_at, s.lease_until) for s in sends], now, window=window, expires_at=expires_at)
-        if ruling.rule is Rule.WAIT:
-            return RefreshResult(Ending.WAITING, code=IN_DOUBT, not_before=ruling.until)
-        if ruling.rule is Rule.PROBE:
-            return None
+        if ruling.rule in (Rule.WAIT, Rule.PROBE):
+            await tx.rollback()
+            return None if ruling.rule is Rule.PROBE else _waiting(ruling)
         leave: holds.Leave | None = holds.Leave.FREE
         # What is in doubt goes on during an outage, whoever the scout is: its window will not wait.
         if ruling.rule is not Rule.REPLAY or subject.config.hold_kind != HoldKind.OUTAGE:
             leave = await holds.may_try(tx, subject.config.id, now, now + deps.limits.lease)
         if leave is None:
+            await tx.rollback()
             return RELOAD
         attempt = await ledger.open_attempt(
-            tx, life, kind=ledger.REFRESH, fingerprint=subject.fingerprint, now=now, lease=deps.limits.lease
-        )
+            tx, subject.life.id, kind=ledger.REFRESH, generation=generation, fingerprint=subject.fingerprint,
+            now=now, lease=deps.limits.lease,
+        )  # fmt: skip
     return Intent(attempt, resent=ruling.rule is Rule.RESEND, scout=leave is holds.Leave.SCOUT)
+
+
+def _waiting(ruling: Ruling) -> RefreshResult:
+    return RefreshResult(Ending.WAITING, code=IN_DOUBT, not_before=ruling.until)
 
 
 async def _probe(deps: Deps, subject: Subject) -> ProbeResult:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypedDict, Unpack
 
+import sqlalchemy
 from sqlalchemy import ColumnElement
 from sqlmodel import col, func, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -194,21 +195,21 @@ async def delete(db: Database, workspace_id: str, config_id: str, now: datetime)
 async def client_secrets(db: Database, sealer: Sealer, config_id: str, now: datetime) -> list[str]:
     """The client secret to use, and after it the previous one while that may still be tried."""
     query = (
-        select(ClientSecret, ProviderConfig.workspace_id)
-        .join(ProviderConfig, col(ProviderConfig.id) == ClientSecret.provider_config_id)
+        sqlalchemy.select(col(ProviderConfig.workspace_id), col(ClientSecret.version), col(ClientSecret.sealed_secret))
+        .join(ProviderConfig, col(ProviderConfig.id) == col(ClientSecret.provider_config_id))
         .where(
-            ClientSecret.provider_config_id == config_id,
+            col(ClientSecret.provider_config_id) == config_id,
             col(ClientSecret.sealed_secret).is_not(None),
             col(ClientSecret.retires_at).is_(None) | (col(ClientSecret.retires_at) > now),
         )
         .order_by(col(ClientSecret.version).desc())
         .limit(2)
     )
-    async with db.reading() as tx:
-        rows = (await tx.exec(query)).all()
+    async with db.connect() as connection:
+        rows = (await connection.execute(query)).all()
     return [
-        await sealer.open(_owner(workspace_id, config_id), SECRET, row.version, row.sealed_secret or b"")
-        for row, workspace_id in rows
+        await sealer.open(_owner(workspace_id, config_id), SECRET, version, sealed or b"")
+        for workspace_id, version, sealed in rows
     ]
 
 

@@ -4,15 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import delete, update
+from sqlalchemy import and_, bindparam, delete, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.credential import CredentialRef
-from vault.crypto import Owner, Sealer, key_id_of
+from vault.crypto import Owner, SealBroken, Sealer, fingerprint, key_id_of
+from vault.database import Database
 from vault.ids import new_id
-from vault.tables import Credential, Life
+from vault.tables import Credential, Life, ProviderConfig, plain
 
+CREDENTIAL = plain(Credential)
 CURRENT = "current"
 CANDIDATE = "candidate"
 OAUTH_TOKEN = "oauth_token"
@@ -44,11 +46,9 @@ def owner_of(life: Life) -> Owner:
 
 async def seal(sealer: Sealer, life: Life, generation: int, secrets: Secrets) -> SealedSecrets:
     """Seal both halves; the generation is the version the ciphertext is bound to."""
-    access = await sealer.seal(owner_of(life), ACCESS, generation, secrets.access)
-    refresh = None
-    if secrets.refresh is not None:
-        refresh = await sealer.seal(owner_of(life), REFRESH, generation, secrets.refresh)
-    return SealedSecrets(key_id_of(access), access, refresh)
+    halves = {ACCESS: secrets.access} if secrets.refresh is None else {ACCESS: secrets.access, REFRESH: secrets.refresh}
+    sealed = await sealer.seal_together(owner_of(life), generation, halves)
+    return SealedSecrets(key_id_of(sealed[ACCESS]), sealed[ACCESS], sealed.get(REFRESH))
 
 
 async def open_secrets(sealer: Sealer, life: Life, credential: Credential) -> Secrets:
@@ -62,6 +62,14 @@ async def open_secrets(sealer: Sealer, life: Life, credential: Credential) -> Se
     return Secrets(access, refresh)
 
 
+async def fingerprint_of(sealer: Sealer, life: Life, credential: Credential, secrets: Secrets) -> str:
+    """Tells whether two attempts sent the same refresh token, by the key that sealed it. Raises `SealBroken`."""
+    key = await sealer.keys.opening_key(life.workspace_id, life.tenant_id, credential.key_id)
+    if key is None:
+        raise SealBroken
+    return fingerprint(key, secrets.refresh or "")
+
+
 def reference(credential: Credential, generation: int | None = None) -> CredentialRef:
     """What may be said about it, under its own generation or the one it is about to get."""
     return CredentialRef(
@@ -71,6 +79,18 @@ def reference(credential: Credential, generation: int | None = None) -> Credenti
         refreshable=credential.sealed_refresh is not None,
         scopes=credential.scopes,
     )
+
+
+async def with_its_rows(db: Database, life_id: str) -> tuple[Life, Credential, ProviderConfig] | None:
+    """A life with its current credential and its config, in one select; None where one of them is not there."""
+    query = (
+        select(Life, Credential, ProviderConfig)
+        .join(Credential, and_(col(Credential.life_id) == col(Life.id), col(Credential.role) == CURRENT))
+        .join(ProviderConfig, col(ProviderConfig.id) == col(Life.provider_config_id))
+        .where(Life.id == life_id)
+    )
+    async with db.looking() as tx:
+        return (await tx.exec(query)).first()
 
 
 async def current(tx: AsyncSession, life_id: str) -> Credential | None:
@@ -119,26 +139,27 @@ async def replace_current(
     tx: AsyncSession, life: Life, seen_generation: int, ref: CredentialRef, sealed: SealedSecrets
 ) -> bool:
     """Swap the current row's secret for a newer generation; False if another generation stands there (law 2)."""
-    written = await tx.exec(
-        update(Credential)
-        .where(
-            col(Credential.life_id) == life.id,
-            col(Credential.role) == CURRENT,
-            col(Credential.generation) == seen_generation,
-        )
-        .values(
-            generation=ref.generation,
-            key_id=sealed.key_id,
-            sealed_access=sealed.access,
-            sealed_refresh=sealed.refresh,
-            scopes=ref.scopes,
-            issued_at=ref.issued_at,
-            expires_at=ref.expires_at,
-            refused_at=None,
-        )
-        .execution_options(synchronize_session=False)
-    )
+    newer = {
+        "generation": ref.generation,
+        "key_id": sealed.key_id,
+        "sealed_access": sealed.access,
+        "sealed_refresh": sealed.refresh,
+        "scopes": ref.scopes,
+        "issued_at": ref.issued_at,
+        "expires_at": ref.expires_at,
+    }
+    seen = {"seen_life_id": life.id, "seen_generation": seen_generation}
+    written = await tx.exec(_REPLACE, params={**seen, **newer})
     return bool(written.rowcount == 1)
+
+
+_NEWER = ("generation", "key_id", "sealed_access", "sealed_refresh", "scopes", "issued_at", "expires_at")
+_REPLACE = (
+    update(CREDENTIAL)
+    .where(CREDENTIAL.c.life_id == bindparam("seen_life_id"), CREDENTIAL.c.role == CURRENT)
+    .where(CREDENTIAL.c.generation == bindparam("seen_generation"))
+    .values({name: bindparam(name) for name in _NEWER} | {"refused_at": None})
+)
 
 
 async def promote(tx: AsyncSession, accepted: Credential, ref: CredentialRef, sealed: SealedSecrets) -> None:

@@ -6,6 +6,7 @@ A sealed value: format (1 byte), length of the data key's id (1 byte), that id, 
 import hashlib
 import hmac
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidTag
@@ -47,11 +48,12 @@ class Sealer:
 
     async def seal(self, owner: Owner, field: str, version: int, plaintext: str) -> bytes:
         """The sealed form of `plaintext`, bound to this owner, field and version."""
+        return (await self.seal_together(owner, version, {field: plaintext}))[field]
+
+    async def seal_together(self, owner: Owner, version: int, plaintexts: Mapping[str, str]) -> dict[str, bytes]:
+        """Several fields of one version, each sealed for its own; the store is asked for the key once."""
         key = await self.keys.data_key(owner.workspace_id, owner.tenant_id)
-        nonce = os.urandom(NONCE_BYTES)
-        sealed = AESGCM(key.secret).encrypt(nonce, plaintext.encode(), _place(owner, field, version))
-        key_id = key.id.encode()
-        return bytes((FORMAT, len(key_id))) + key_id + nonce + sealed
+        return {field: _sealed(key, _place(owner, field, version), text) for field, text in plaintexts.items()}
 
     async def open(self, owner: Owner, field: str, version: int, sealed: bytes) -> str:
         """The plaintext. Raises `SealBroken`, or a `KeyRingError` where the operator's keys are at fault."""
@@ -63,6 +65,12 @@ class Sealer:
             return AESGCM(key.secret).decrypt(nonce, ciphertext, _place(owner, field, version)).decode()
         except InvalidTag:
             raise SealBroken from None
+
+
+def _sealed(key: DataKeyHandle, place: bytes, plaintext: str) -> bytes:
+    nonce, key_id = os.urandom(NONCE_BYTES), key.id.encode()
+    ciphertext = AESGCM(key.secret).encrypt(nonce, plaintext.encode(), place)
+    return bytes((FORMAT, len(key_id))) + key_id + nonce + ciphertext
 
 
 def key_id_of(sealed: bytes) -> str:

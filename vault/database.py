@@ -1,7 +1,8 @@
 """One database behind the vault: SQLite or PostgreSQL, the same promises on both.
 
-Three ways in, by what the caller needs: `transaction` (writes), `reading` (several selects of one moment), `connect`
-(one select on the hot path). None of them may be held open while a provider is being called.
+Four ways in, by what the caller needs: `transaction` (writes), `reading` (several selects of one moment), `looking`
+(one select of whole rows), `connect` (one select of columns, on the hot path). None of them may be held open while a
+provider is being called.
 """
 
 import asyncio
@@ -100,6 +101,12 @@ class Database:
     async def reading(self) -> AsyncIterator[AsyncSession]:
         """A session whose selects all see one moment. It takes no write lock, and what it writes is lost."""
         async with AsyncSession(self._reading, expire_on_commit=False) as session:
+            yield session
+
+    @asynccontextmanager
+    async def looking(self) -> AsyncIterator[AsyncSession]:
+        """A session for a single select: that sees one moment anyway, and saves beginning and ending a transaction."""
+        async with AsyncSession(self._bare, expire_on_commit=False) as session:
             yield session
 
     def connect(self) -> AsyncConnection:

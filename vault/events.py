@@ -2,17 +2,19 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import exists, insert, literal
+from sqlalchemy import Insert, bindparam, exists, insert, true
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from vault.database import announce
 from vault.ids import new_id
-from vault.tables import Event, Life, Outbox, ProviderConfig, WebhookEndpoint
+from vault.tables import Event, Life, Outbox, ProviderConfig, WebhookEndpoint, plain
 
+OUTBOX, ENDPOINT = plain(Outbox), plain(WebhookEndpoint)
 REFRESHED = "refreshed"
 """The one kind that is delivered only where it is asked for: it is as frequent as all others together are rare."""
 
@@ -64,24 +66,21 @@ def _told(data: Mapping[str, Any]) -> dict[str, Any]:
     return {name: str(value) if isinstance(value, str) else value for name, value in data.items()}
 
 
+@cache
+def _queue(*, always: bool) -> Insert:
+    """Queue the event if the workspace has an endpoint; unless `always`, only if that wants `refreshed` events too."""
+    names = ("event_id", "workspace_id", "life_id", "created_at", "attempts", "last_error")
+    values = [bindparam(name, type_=OUTBOX.c[name].type) for name in names]
+    theirs = ENDPOINT.c.workspace_id == bindparam("workspace_id", type_=OUTBOX.c.workspace_id.type)
+    wants = true() if always else ENDPOINT.c.refreshed.is_(True)
+    return insert(OUTBOX).from_select(names, sqlalchemy.select(*values).where(exists().where(theirs, wants)))
+
+
 async def _append(tx: AsyncSession, event: Event, subject: str, *, wanted: bool) -> None:
     """Without an endpoint nothing is queued: what is set up later hears of what happens from then on."""
     tx.add(event)
     await tx.flush()
-    theirs = [col(WebhookEndpoint.workspace_id) == event.workspace_id]
-    if not wanted:
-        theirs.append(col(WebhookEndpoint.refreshed).is_(True))
-    row = {
-        "event_id": event.id,
-        "workspace_id": event.workspace_id,
-        "life_id": subject,
-        "created_at": event.created_at,
-        "attempts": 0,
-        "last_error": "",
-    }
-    values = [literal(value, getattr(Outbox, name).type) for name, value in row.items()]
-    queued = await tx.exec(
-        insert(Outbox).from_select(list(row), sqlalchemy.select(*values).where(exists().where(*theirs)))
-    )
+    row = {"event_id": event.id, "workspace_id": event.workspace_id, "life_id": subject, "created_at": event.created_at}
+    queued = await tx.exec(_queue(always=wanted), params={**row, "attempts": 0, "last_error": ""})
     if queued.rowcount:
         announce(tx, event.workspace_id)

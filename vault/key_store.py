@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import col, func, select, update
+from sqlmodel import col, func, update
 
 from vault.database import Database
 from vault.tables import DataKey
@@ -21,6 +21,16 @@ class WrappedKey:
     tenant_id: str
     kek_id: str
     wrapped: bytes = field(repr=False)
+
+
+# In the order of `WrappedKey`.
+_COLUMNS = (
+    col(DataKey.id),
+    col(DataKey.workspace_id),
+    col(DataKey.tenant_id),
+    col(DataKey.kek_id),
+    col(DataKey.wrapped),
+)
 
 
 class KeyStore(Protocol):
@@ -99,15 +109,15 @@ class SqlKeyStore:
         return await self._living(col(DataKey.id).in_(firsts))
 
     async def _living(self, *which: ColumnElement[bool], limit: int | None = None) -> list[WrappedKey]:
-        query = select(DataKey).where(col(DataKey.destroyed_at).is_(None), *which).limit(limit)
-        async with self._db.reading() as session:
-            return [_wrapped(row) for row in await session.exec(query)]
+        query = select(*_COLUMNS).where(col(DataKey.destroyed_at).is_(None), *which).limit(limit)
+        async with self._db.connect() as connection:
+            rows = (await connection.execute(query)).all()
+        return [
+            WrappedKey(key_id, workspace, tenant, kek, wrapped or b"")
+            for key_id, workspace, tenant, kek, wrapped in rows
+        ]
 
     async def _update(self, *which: ColumnElement[bool], **values: object) -> bool:
         change = update(DataKey).where(col(DataKey.destroyed_at).is_(None), *which).values(**values)
         async with self._db.transaction() as session:
             return (await session.exec(change)).rowcount > 0
-
-
-def _wrapped(row: DataKey) -> WrappedKey:
-    return WrappedKey(row.id, row.workspace_id, row.tenant_id, row.kek_id, row.wrapped or b"")

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import update
+from sqlalchemy import bindparam, update
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from vault.ids import new_id
-from vault.lives import allot_generation
-from vault.tables import ClientSecret, Life, ProviderConfig, TokenAttempt
+from vault.tables import ClientSecret, Life, ProviderConfig, TokenAttempt, plain
 
+ATTEMPT = plain(TokenAttempt)
 REFRESH = "refresh"
 EXCHANGE = "exchange"
 
@@ -28,16 +28,18 @@ ACCEPTED = (SUCCEEDED, REFUSED)
 
 async def unresolved(tx: AsyncSession, life_id: str, fingerprint: str) -> Sequence[TokenAttempt]:
     """Attempts with this refresh token whose answer we do not know, oldest first."""
-    query = (
-        select(TokenAttempt)
-        .where(
-            TokenAttempt.life_id == life_id,
-            TokenAttempt.fingerprint == fingerprint,
-            col(TokenAttempt.outcome).is_(None),
-        )
-        .order_by(col(TokenAttempt.started_at))
+    return (await tx.exec(_UNRESOLVED, params={"sent_life_id": life_id, "sent_fingerprint": fingerprint})).all()
+
+
+_UNRESOLVED = (
+    select(TokenAttempt)
+    .where(
+        TokenAttempt.life_id == bindparam("sent_life_id"),
+        TokenAttempt.fingerprint == bindparam("sent_fingerprint"),
+        col(TokenAttempt.outcome).is_(None),
     )
-    return (await tx.exec(query)).all()
+    .order_by(col(TokenAttempt.started_at))
+)
 
 
 async def in_doubt_until(tx: AsyncSession, life_id: str) -> datetime | None:
@@ -108,21 +110,25 @@ async def _refused_since(tx: AsyncSession, life: Life) -> datetime | None:
 
 async def open_attempt(
     tx: AsyncSession,
-    life: Life,
+    life_id: str,
     *,
     kind: str,
+    generation: int,
     fingerprint: str,
     now: datetime,
     lease: timedelta,
     session_id: str = "",
 ) -> TokenAttempt:
-    """Commit the intent before the call: the generation it will write, the token it presents, how long it may take."""
+    """Commit the intent before the call: the generation it will write, the token it presents, how long it may take.
+
+    The generation is one that was taken in this transaction.
+    """
     attempt = TokenAttempt(
         id=new_id("try"),
-        life_id=life.id,
+        life_id=life_id,
         session_id=session_id,
         kind=kind,
-        generation=await allot_generation(tx, life),
+        generation=generation,
         fingerprint=fingerprint,
         started_at=now,
         lease_until=now + lease,
@@ -165,13 +171,13 @@ async def supersede(tx: AsyncSession, life_id: str, now: datetime) -> None:
 
 async def resolve_all(tx: AsyncSession, life_id: str, fingerprint: str, outcome: str, now: datetime) -> None:
     """Only the provider's own answer concludes: it settles every send of the same refresh token."""
-    await tx.exec(
-        update(TokenAttempt)
-        .where(
-            col(TokenAttempt.life_id) == life_id,
-            col(TokenAttempt.fingerprint) == fingerprint,
-            col(TokenAttempt.outcome).is_(None),
-        )
-        .values(outcome=outcome, answered_at=now)
-        .execution_options(synchronize_session=False)
-    )
+    sent = {"sent_life_id": life_id, "sent_fingerprint": fingerprint}
+    await tx.exec(_RESOLVE_ALL, params={**sent, "outcome": outcome, "answered_at": now})
+
+
+_RESOLVE_ALL = (
+    update(ATTEMPT)
+    .where(ATTEMPT.c.life_id == bindparam("sent_life_id"), ATTEMPT.c.fingerprint == bindparam("sent_fingerprint"))
+    .where(ATTEMPT.c.outcome.is_(None))
+    .values(outcome=bindparam("outcome"), answered_at=bindparam("answered_at"))
+)

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from functools import cache
+from typing import Any
 
-from sqlalchemy import ColumnElement, CursorResult, and_, func, or_, update
+from sqlalchemy import ColumnElement, Update, and_, bindparam, func, or_, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -13,7 +14,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from domain.life import ENDED, Kind, Status
 from vault.database import Database
 from vault.ids import new_id
-from vault.tables import AuthSession, Life, ProviderConfig
+from vault.tables import AuthSession, Life, ProviderConfig, plain
+
+LIFE = plain(Life)
 
 
 class LostRace(Exception):
@@ -76,19 +79,17 @@ async def get_life(tx: AsyncSession, life_id: str) -> Life | None:
 
 async def compare_and_set(tx: AsyncSession, life: Life, now: datetime, **values: Any) -> None:
     """Write `values` if nobody wrote since `life` was read; else raise `LostRace` and let the transaction roll back."""
-    statement = (
-        update(Life)
-        .where(
-            col(Life.id) == life.id,
-            col(Life.revision) == life.revision,
-            col(Life.generation) == life.generation,
-        )
-        .values(**values, revision=life.revision + 1, updated_at=now)
-        .execution_options(synchronize_session=False)
-    )
-    written = cast("CursorResult[Any]", await tx.exec(statement))
+    seen = {"seen_id": life.id, "seen_revision": life.revision, "seen_generation": life.generation}
+    changed = {**values, "revision": life.revision + 1, "updated_at": now}
+    written = await tx.exec(_compare_and_set(tuple(changed)), params={**seen, **changed})
     if written.rowcount != 1:
         raise LostRace(life.id)
+
+
+@cache
+def _compare_and_set(names: tuple[str, ...]) -> Update:
+    seen = (LIFE.c[name] == bindparam(f"seen_{name}") for name in ("id", "revision", "generation"))
+    return update(LIFE).where(*seen).values({name: bindparam(name) for name in names})
 
 
 async def allot_generation(tx: AsyncSession, life: Life) -> int:
@@ -101,6 +102,15 @@ async def allot_generation(tx: AsyncSession, life: Life) -> int:
         .execution_options(synchronize_session=False)
     )
     return int((await tx.exec(statement)).scalar_one()) - 1
+
+
+async def claim_generation(tx: AsyncSession, life_id: str, seen: int) -> int | None:
+    """Lock the row and take its next generation number, if it is active and its generation is the one seen.
+
+    One statement for what `lock_life` and `allot_generation` do. Who does not use the number rolls back.
+    """
+    after = (await tx.exec(_CLAIM, params={"seen_id": life_id, "seen_generation": seen})).scalar_one_or_none()
+    return None if after is None else int(after) - 1
 
 
 async def lock_in_order(tx: AsyncSession, *which: ColumnElement[bool]) -> dict[str, Life]:
@@ -132,6 +142,15 @@ def active_of(config_id: str, account_id: str) -> ColumnElement[bool]:
 def is_serving() -> ColumnElement[bool]:
     """Active, and nobody asked for its deletion."""
     return and_(col(Life.status) == Status.ACTIVE, col(Life.deleted_at).is_(None))
+
+
+_CLAIM = (
+    update(LIFE)
+    .where(LIFE.c.id == bindparam("seen_id"), LIFE.c.generation == bindparam("seen_generation"))
+    .where(LIFE.c.status == Status.ACTIVE, LIFE.c.deleted_at.is_(None))  # `is_serving`
+    .values(next_generation=LIFE.c.next_generation + 1)
+    .returning(LIFE.c.next_generation)
+)
 
 
 def with_account(rows: Mapping[str, Life], account_id: str) -> list[Life]:

@@ -107,11 +107,11 @@ class KeysAway:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
 
-    async def seal(self, *about: Any) -> bytes:
+    async def seal_together(self, *about: Any) -> dict[str, bytes]:
         if self.times:
             self.times -= 1
             raise OperationalError("SELECT", {}, ConnectionError())
-        return bytes(await self.inner.seal(*about))
+        return dict(await self.inner.seal_together(*about))
 
 
 async def test_an_answer_is_kept_although_the_keys_cannot_be_read_just_then(stage: Any) -> None:

@@ -7,6 +7,7 @@ from sqlmodel import col, select
 
 from vault import ledger
 from vault.database import Database
+from vault.lives import allot_generation
 from vault.tables import Life, TokenAttempt
 
 LEASE = timedelta(seconds=30)
@@ -18,8 +19,9 @@ def send(db: Database, life: Life, clock: Any) -> Any:
         async with db.transaction() as tx:
             kind = more.pop("kind", ledger.REFRESH)
             return await ledger.open_attempt(
-                tx, life, kind=kind, fingerprint=fingerprint, now=clock.now, lease=LEASE, **more
-            )
+                tx, life.id, kind=kind, generation=await allot_generation(tx, life), fingerprint=fingerprint,
+                now=clock.now, lease=LEASE, **more,
+            )  # fmt: skip
 
     return send
 
@@ -45,7 +47,9 @@ async def test_an_intent_takes_a_generation_and_a_lease(db: Database, send: Any,
 async def test_an_intent_that_is_rolled_back_leaves_nothing(db: Database, life: Life, now: Any) -> None:
     async def fail() -> None:
         async with db.transaction() as tx:
-            await ledger.open_attempt(tx, life, kind=ledger.REFRESH, fingerprint="one", now=now, lease=LEASE)
+            await ledger.open_attempt(
+                tx, life.id, kind=ledger.REFRESH, generation=1, fingerprint="one", now=now, lease=LEASE
+            )
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
