@@ -38,7 +38,7 @@ from runtime.rates import Rates
 from runtime.reconcile_daily import full_pass
 from runtime.settings import Settings, load_settings
 from runtime.sweeper import Sweeper, sweep_for_ever
-from runtime.telemetry import open_telemetry
+from runtime.telemetry import Telemetry, open_telemetry
 from runtime.temporal import connect, register_search_attributes
 from runtime.tracing import mark_with
 from runtime.worker_version import deployment_of, say_whether_it_gets_work
@@ -53,8 +53,8 @@ from workflows.reconcile import Reconcile
 
 WORKFLOWS = [ConnectionLife, Breaker, EventDelivery, Reconcile]
 CACHED_LIVES = 2000
-# One after the other they use one core anyway. More at once would only wait in the engine to be written down; what waits
-# there too long is given up, read anew and replayed, and an engine that was busy stays so.
+# They share one core anyway. More at once would only wait in the engine to be written down; what waits there too long is
+# given up, read anew and replayed, and an engine that was busy stays so.
 TASKS_AT_ONCE = 16
 DELIVERIES_AT_ONCE = 50
 GRACE = timedelta(seconds=5)
@@ -136,7 +136,9 @@ async def run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with open_telemetry(settings, "worker") as telemetry, open_activity_deps(settings, telemetry) as deps:
-        client = await connect(settings, lazy=False, telemetry=telemetry)
+        client = await _connected(settings, telemetry, stop)
+        if client is None:
+            return
         await register_search_attributes(client, KEYS)
         deps.db.on_events = hints = Hints(client)
         served = set(deps.catalog) | await providers_of_living(deps.db)
@@ -163,6 +165,18 @@ async def run(settings: Settings) -> None:
             task.cancel()
         await asyncio.gather(*beside, return_exceptions=True)
         await hints.close()
+
+
+async def _connected(settings: Settings, telemetry: Telemetry, stop: asyncio.Event) -> Client | None:
+    """A client once Temporal answers; None if we are told to end while it is away."""
+    connecting = asyncio.create_task(connect(settings, lazy=False, telemetry=telemetry))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if stop.is_set():
+        connecting.cancel()
+        return None
+    return connecting.result()
 
 
 async def _work(workers: Sequence[Worker], stop: asyncio.Event) -> None:

@@ -254,6 +254,7 @@ _REFUSED: dict[str, tuple[str, str]] = {
     ),
     "foreign_issuer": ("The answer names another server than the one that was asked, so it was not taken.", ""),
     "database_unavailable": ("The last step needs our records, and they could not be reached.", _SOON),
+    "database_full": ("The last step has to be written down, and there is no room for it.", _TELL),
     "seal_broken": ("What was sealed here for this step cannot be opened.", _TELL),
     "internal": ("The last step failed on our side. It is not your fault.", _TELL),
 }

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from activities.causes import REQUEST_ID
 from domain.errors import CODES, FieldError, Problem, where
 from vault.crypto import SealBroken
+from vault.database import is_full
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:authpipe:problem:"
@@ -92,6 +93,8 @@ def code_of(error: Exception) -> str:
     match error:
         case Problem():
             return error.row.code
+        case DBAPIError() if is_full(error):
+            return "database_full"
         case DBAPIError() | PoolTimeout() | OSError():
             return "database_unavailable"
         case SealBroken():
@@ -105,6 +108,9 @@ def problem_of(request: Request, error: Exception) -> Problem:
     if isinstance(error, Problem):
         return error
     match code_of(error):
+        case "database_full" as code:
+            log.error("the database's disk is full: nothing can be written; make room", path=path)
+            return Problem(code, retry_after=30)
         case "database_unavailable" as code:
             log.error("the database did not answer", path=path, error=kind)
             return Problem(code, retry_after=2)

@@ -5,7 +5,7 @@ Problem
  ├── not connected     not_connected, not_found
  ├── the user's        needs_reauth
  ├── the operator's    config_disabled, provider_unknown, …
- └── the moment's      refresh_pending, temporal_unavailable, database_unavailable
+ └── the moment's      refresh_pending, temporal_unavailable, database_unavailable, database_full
 """
 
 from dataclasses import dataclass
@@ -58,6 +58,12 @@ _ROWS = (
     ErrorCode("refresh_pending", 503, "A new credential is not there yet", "Try again after Retry-After seconds."),
     ErrorCode("temporal_unavailable", 503, "The engine does not answer", "Try again; nothing was left behind."),
     ErrorCode("database_unavailable", 503, "The vault does not answer", "Try again; nothing was left behind."),
+    ErrorCode(
+        "database_full",
+        503,
+        "The vault has no room to write",
+        "Tell the operator, and try again; nothing was left behind.",
+    ),
     ErrorCode("seal_broken", 500, "A sealed secret does not open", "Connect again; tell the operator."),
     ErrorCode("internal", 500, "An error of ours", "Try again; if it stays, report it with the request id."),
     # What a provider that sends webhooks may meet.

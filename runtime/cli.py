@@ -1,8 +1,10 @@
 """The `authpipe` command. Every refusal is one line on stderr and exit code 2, never a traceback."""
 
 import asyncio
+import errno
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from importlib import metadata
@@ -13,8 +15,11 @@ from typer.core import TyperGroup
 
 from runtime.commands.api_keys import api_keys
 from runtime.commands.configs import configs
+from runtime.commands.doctor import HELP as DOCTOR_HELP
+from runtime.commands.doctor import doctor
 from runtime.commands.events import events
 from runtime.commands.lives import connections, installations
+from runtime.commands.options import examples
 from runtime.commands.printing import note, warn_on_stderr, working
 from runtime.commands.providers import providers
 from runtime.errors import StartError
@@ -22,6 +27,10 @@ from runtime.logs import configure_logs
 from runtime.settings import load_settings
 
 INTERRUPTED = 130
+TERMINATED = 143
+CANNOT_WRITE = 1
+# Nothing can be written there: no room, a quota, a limit, a broken disk.
+UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 GROUPS = {
     "connections": connections,
     "installations": installations,
@@ -32,16 +41,25 @@ GROUPS = {
 }
 
 
+class Sigterm:
+    """Ends a command as Ctrl-C does, so that what it had open is rolled back and closed. Servers have their own way."""
+
+    came = False
+
+    def __call__(self, *_: object) -> None:
+        self.came = True
+        signal.raise_signal(signal.SIGINT)
+
+
 class OneLine(TyperGroup):
-    """Ends a refusal and Ctrl-C with one line on stderr and an exit code that says which it was."""
+    """Ends a refusal, Ctrl-C and SIGTERM with one line on stderr and an exit code that says which it was."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was named."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            typer.echo("authpipe: interrupted", err=True)
-            raise typer.Exit(INTERRUPTED) from None
+            raise typer.Exit(_interrupted()) from None
         except StartError as error:
             raise typer.Exit(_refused(error)) from None
 
@@ -57,6 +75,7 @@ app = typer.Typer(
 )
 for name, group in GROUPS.items():
     app.add_typer(group, name=name)
+app.command(help=DOCTOR_HELP, epilog=examples("authpipe doctor", "authpipe doctor --json"))(doctor)
 keys = typer.Typer(no_args_is_help=True, help="The keys that seal what is in the vault.")
 app.add_typer(keys, name="keys")
 
@@ -140,11 +159,13 @@ def version() -> None:
 def main() -> None:
     """Entry of `authpipe`."""
     warn_on_stderr()
+    signal.signal(signal.SIGTERM, Sigterm())
     _one_line(app)
 
 
 def api_main() -> None:
     """Entry of `authpipe-api`."""
+    signal.signal(signal.SIGTERM, Sigterm())
     _one_line(api)
 
 
@@ -152,11 +173,31 @@ def _one_line(run: Callable[[], object]) -> None:
     try:
         run()
     except BrokenPipeError:
-        # The reader of our output went away (`| head`); keep Python from failing again while it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        # The reader of our output went away (`| head`).
+        _write_no_more()
+        sys.exit(CANNOT_WRITE)
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        _write_no_more()
+        note(f"authpipe: {error.filename or 'the output'} cannot be written ({error.strerror}); make room and repeat it")
+        sys.exit(CANNOT_WRITE)
+    except KeyboardInterrupt:
+        sys.exit(_interrupted())
     except StartError as error:
         sys.exit(_refused(error))
+
+
+def _write_no_more() -> None:
+    """Keep Python from failing once more while it flushes what is left."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _interrupted() -> int:
+    """Say so; answers the exit code."""
+    terminated = getattr(signal.getsignal(signal.SIGTERM), "came", False)
+    note("authpipe: ended by SIGTERM" if terminated else "authpipe: interrupted")
+    return TERMINATED if terminated else INTERRUPTED
 
 
 def _refused(error: StartError) -> int:

@@ -25,6 +25,12 @@ class KeyRingError(StartError):
     code = "bad_key"
 
 
+class KeyMissingError(KeyRingError):
+    """No key-encryption key was given at all."""
+
+    code = "no_key"
+
+
 class FolderInUseError(StartError):
     """Another `authpipe dev` holds the data folder."""
 

@@ -7,7 +7,7 @@ import re
 import secrets
 from pathlib import Path
 
-from runtime.errors import KeyRingError
+from runtime.errors import KeyMissingError, KeyRingError
 from runtime.settings import Settings, variable
 
 KEY_BYTES = 32
@@ -21,16 +21,25 @@ def load_key_ring(settings: Settings) -> dict[str, bytes]:
     Production takes them from `AUTHPIPE_KEY_ENCRYPTION_KEY` or its `_FILE`; development makes one when it has
     neither. Raises `KeyRingError`, one line without any key in it.
     """
+    file = development_key_file(settings)
+    given = settings.key_encryption_key or settings.key_encryption_key_file
+    if settings.development and not given and not file.exists():
+        _make(file)
+    return read_key_ring(settings)
+
+
+def read_key_ring(settings: Settings) -> dict[str, bytes]:
+    """The same, and none is made. Raises `KeyMissingError` if there is none."""
     if settings.key_encryption_key:
         text = settings.key_encryption_key.get_secret_value()
         return parse_key_ring(text, variable("key_encryption_key"))
     if settings.key_encryption_key_file:
         file = settings.key_encryption_key_file
         return parse_key_ring(_read(file), f"{variable('key_encryption_key_file')} ({file})")
-    if settings.development:
-        file = development_key_file(settings)
-        return parse_key_ring(_read(file) if file.exists() else _make(file), str(file))
-    raise KeyRingError(
+    made = development_key_file(settings)
+    if settings.development and made.exists():
+        return parse_key_ring(_read(made), str(made))
+    raise KeyMissingError(
         f"{variable('key_encryption_key')}: no key-encryption key is set; without one nothing can be sealed. "
         f"Set it or {variable('key_encryption_key_file')}; {_FORM}"
     )
@@ -74,7 +83,7 @@ def _read(file: Path) -> str:
         raise KeyRingError(f"{file}: the key file is not text; {_FORM}") from None
 
 
-def _make(file: Path) -> str:
+def _make(file: Path) -> None:
     # A vault that was sealed with a lost key is noticed when the keys are checked against it.
     text = f"dev-{secrets.token_hex(4)}:{base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()}\n"
     try:
@@ -82,7 +91,6 @@ def _make(file: Path) -> str:
         write_private(file, text)
     except OSError as error:
         raise KeyRingError(f"{file}: the key file cannot be written ({error.strerror})") from None
-    return text
 
 
 def write_private(file: Path, text: str) -> None:

@@ -4,13 +4,11 @@ import json
 import sys
 
 import httpx
-from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
 
 from runtime.demo_setup import development_origins, simulator_origin
+from runtime.running import pollers_of
 from runtime.settings import Settings, variable
 from runtime.supervisor import Part
 from runtime.temporal_server import HOST, server_answers, server_command
@@ -101,13 +99,8 @@ async def _polls(settings: Settings, pid: int) -> bool:
 
 async def polls(client: Client, pid: int) -> bool:
     """True once that very process asks Temporal for work; the server also lists pollers of minutes ago."""
-    request = DescribeTaskQueueRequest(
-        namespace="default",
-        task_queue=TaskQueue(name=LIFE_QUEUE),
-        task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-    )
-    answer = await client.workflow_service.describe_task_queue(request)
-    return any(poller.identity.startswith(f"{pid}@") for poller in answer.pollers)
+    pollers = await pollers_of(client, LIFE_QUEUE, workflows=True)
+    return any(poller.identity.startswith(f"{pid}@") for poller in pollers)
 
 
 async def _serves(url: str) -> bool:

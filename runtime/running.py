@@ -3,8 +3,11 @@
 Listings lag behind by a moment. That a life is missed, or listed after its end, does no harm to who reads them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -50,3 +53,12 @@ async def wake_running(client: Client, workflow_id: str) -> bool:
             return False
         raise
     return True
+
+
+async def pollers_of(client: Client, queue: str, *, workflows: bool) -> Sequence[PollerInfo]:
+    """Who asked for work of a queue within the last minutes, whether or not it still lives."""
+    kind = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW if workflows else TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
+    request = DescribeTaskQueueRequest(
+        namespace=client.namespace, task_queue=TaskQueue(name=queue), task_queue_type=kind
+    )
+    return (await client.workflow_service.describe_task_queue(request)).pollers

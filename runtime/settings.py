@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -12,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as UnreadableSetting
 
 from domain.addresses import parse_networks
+from runtime.database_url import read_database_url
 from runtime.errors import SettingsError
 from runtime.pace import STARTS_PER_SECOND
 from runtime.rates import CALLS_PER_SECOND, PROBE_SHARE
@@ -19,7 +21,17 @@ from runtime.rates import CALLS_PER_SECOND, PROBE_SHARE
 PREFIX = "AUTHPIPE_"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
+HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
+LONGEST_LABEL = 63
+
 Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+def _host(host: str) -> str:
+    """An address or a name, in the letters that DNS knows: anything else breaks in whoever looks it up."""
+    if not HOST.fullmatch(host) or any(len(label) > LONGEST_LABEL for label in host.split(".")):
+        raise ValueError("must be an address or a host's name, such as 0.0.0.0 or localhost")
+    return host
 
 
 def _origin(url: str) -> str:
@@ -29,6 +41,10 @@ def _origin(url: str) -> str:
         raise ValueError("must be a URL such as https://auth.example.com")
     if parts.scheme == "http" and parts.hostname not in LOOPBACK:
         raise ValueError("plain http is for this machine only (localhost); use https")
+    try:
+        _ = parts.port
+    except ValueError:
+        raise ValueError("must name a port from 0 to 65535, or none") from None
     if parts.path.rstrip("/") or parts.query or parts.fragment or parts.username:
         raise ValueError("must end after the host and port, without a path")
     return url.rstrip("/")
@@ -36,20 +52,6 @@ def _origin(url: str) -> str:
 
 def _absolute(path: Path) -> Path:
     return path.expanduser().absolute()
-
-
-def _async_driver(url: str) -> str:
-    """Name the async driver, so that the URL a database vendor prints can be pasted as it is."""
-    for plain, driver in (
-        ("postgres://", "postgresql+asyncpg://"),
-        ("postgresql://", "postgresql+asyncpg://"),
-        ("sqlite://", "sqlite+aiosqlite://"),
-    ):
-        if url.startswith(plain):
-            return driver + url.removeprefix(plain)
-    if not url.startswith(("postgresql+asyncpg://", "sqlite+aiosqlite://")):
-        raise ValueError("must begin with sqlite:// or postgresql://")
-    return url
 
 
 def _listening_address(text: str) -> str:
@@ -93,7 +95,7 @@ class Settings(BaseSettings):
         validate_default=True,
         description="Folder of the default database and, in development, of everything else that is kept.",
     )
-    database_url: Annotated[str, AfterValidator(_async_driver)] = Field(
+    database_url: Annotated[str, AfterValidator(read_database_url)] = Field(
         default_factory=lambda data: f"sqlite+aiosqlite:///{data['data_dir']}/authpipe.db",
         repr=False,
         description="The vault: `sqlite:///file` or `postgresql://user:password@host/name`.",
@@ -101,7 +103,7 @@ class Settings(BaseSettings):
     database_url_file: Folder | None = Field(
         None, description="File that holds what `AUTHPIPE_DATABASE_URL` would hold, for its password's sake."
     )
-    api_host: str = Field("127.0.0.1", min_length=1, description="Address the API listens on.")
+    api_host: Annotated[str, AfterValidator(_host)] = Field("127.0.0.1", description="Address the API listens on.")
     api_port: Port = Field(8080, description="Port the API listens on.")
     temporal_port: Port = Field(7233, description="Port of Temporal on this machine, when no address is given.")
     temporal_ui_port: Port = Field(8233, description="Port of Temporal's web UI under `authpipe dev`.")

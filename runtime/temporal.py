@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import structlog
@@ -24,7 +25,8 @@ NOT_FOR_US = frozenset({RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENT
 FIRST_WAIT_SECONDS = 0.25
 LONGEST_WAIT_SECONDS = 5.0
 
-Kinds = dict[str, IndexedValueType.ValueType]
+Kind = IndexedValueType.ValueType
+Kinds = dict[str, Kind]
 T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
@@ -76,31 +78,70 @@ async def if_known(asked: Awaitable[T]) -> T | None:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """How a namespace stands to what our workflows write.
+
+    `mistyped` names the types there. `refused`: it keeps its list to itself, so types stay unseen.
+    """
+
+    missing: Kinds
+    mistyped: Kinds
+    refused: RPCStatusCode | None = None
+
+
+def kinds_of(keys: Sequence[SearchAttributeKey[Any]]) -> Kinds:
+    """The type of each, by name, as the server writes it."""
+    return {key.name: IndexedValueType.ValueType(int(key.indexed_value_type)) for key in keys}
+
+
+async def compare_search_attributes(client: Client, keys: Sequence[SearchAttributeKey[Any]]) -> Compared:
+    """What is missing, and what has another type. Changes nothing. Raises `RPCError`."""
+    wanted = kinds_of(keys)
+    try:
+        present = await _present(client)
+    except RPCError as error:
+        if error.status not in NOT_FOR_US:
+            raise
+        # Without a list to read: a query that names an unknown one is refused.
+        return Compared({n: kind for n, kind in wanted.items() if not await _known(client, n)}, {}, error.status)
+    missing = {name: kind for name, kind in wanted.items() if name not in present}
+    mistyped = {name: present[name] for name, kind in wanted.items() if present.get(name, kind) != kind}
+    return Compared(missing, mistyped)
+
+
 async def register_search_attributes(client: Client, keys: Sequence[SearchAttributeKey[Any]]) -> None:
     """Create what is missing, then compare types; a workflow that writes an unknown one hangs for ever.
 
     Temporal keeps the old type in silence when one exists under the same name, therefore the comparison.
     Raises `SearchAttributeError`.
     """
-    wanted = {key.name: IndexedValueType.ValueType(int(key.indexed_value_type)) for key in keys}
-    try:
-        present = await _present(client)
-    except RPCError as error:
-        if error.status not in NOT_FOR_US:
-            raise
-        await _require_known(client, wanted, error.status)
+    compared = await compare_search_attributes(client, keys)
+    if compared.refused:
+        if compared.missing:
+            raise _refused(client, compared.missing, compared.refused)
+        log.warning("search attributes are there, their types cannot be compared", refused=compared.refused.name)
         return
-    missing = {name: kind for name, kind in wanted.items() if name not in present}
-    if missing:
-        await _add(client, missing)
-        present = await _present(client)
-    wrong = [name for name, kind in wanted.items() if present.get(name) != kind]
-    if wrong:
-        raise SearchAttributeError(
-            f"Temporal namespace {client.namespace!r}: search attribute {wrong[0]} is "
-            f"{_type_name(present.get(wrong[0]))}, it must be {_type_name(wanted[wrong[0]])}; "
-            "use another namespace, or remove it there and start again"
-        )
+    if compared.missing:
+        await _add(client, compared.missing)
+        compared = await compare_search_attributes(client, keys)
+    for name in (*compared.mistyped, *compared.missing):
+        said = mistyped(client, name, compared.mistyped.get(name), kinds_of(keys)[name])
+        raise SearchAttributeError(f"{said}; use another namespace, or remove it there and start again")
+
+
+def mistyped(client: Client, name: str, there: Kind | None, wanted: Kind) -> str:
+    """In words: which attribute has which type, and should have which."""
+    return (
+        f"Temporal namespace {client.namespace!r}: search attribute {name} is {_type_name(there)}, "
+        f"it must be {_type_name(wanted)}"
+    )
+
+
+def creating_command(client: Client, missing: Kinds) -> str:
+    """The command line by which whoever may creates them."""
+    wanted = " ".join(f"--name {name} --type {_type_name(kind)}" for name, kind in missing.items())
+    return f"temporal operator search-attribute create --namespace {client.namespace} {wanted}"
 
 
 async def _present(client: Client) -> Kinds:
@@ -118,14 +159,6 @@ async def _add(client: Client, missing: Kinds) -> None:
         raise _refused(client, missing, error.status) from None
 
 
-async def _require_known(client: Client, wanted: Kinds, refused: RPCStatusCode) -> None:
-    """Without a list to read: a query that names an unknown one is refused. Their types stay unseen."""
-    missing = {name: kind for name, kind in wanted.items() if not await _known(client, name)}
-    if missing:
-        raise _refused(client, missing, refused) from None
-    log.warning("search attributes are there, their types cannot be compared", refused=refused.name)
-
-
 async def _known(client: Client, name: str) -> bool:
     try:
         await client.count_workflows(f"{name} IS NULL")
@@ -137,14 +170,13 @@ async def _known(client: Client, name: str) -> bool:
 
 
 def _refused(client: Client, missing: Kinds, status: RPCStatusCode) -> SearchAttributeError:
-    wanted = " ".join(f"--name {name} --type {_type_name(kind)}" for name, kind in missing.items())
     return SearchAttributeError(
         f"Temporal namespace {client.namespace!r} lacks search attributes and refuses to create them ({status.name}); "
-        f"whoever may, runs: temporal operator search-attribute create --namespace {client.namespace} {wanted}"
+        f"whoever may, runs: {creating_command(client, missing)}"
     )
 
 
-def _type_name(kind: IndexedValueType.ValueType | None) -> str:
+def _type_name(kind: Kind | None) -> str:
     if kind is None:
         return "absent"
     return IndexedValueType.Name(kind).removeprefix("INDEXED_VALUE_TYPE_").replace("_", " ").title()

@@ -130,6 +130,20 @@ async def search(
     return list(await tx.exec(query))
 
 
+async def redirect_urls(db: Database) -> dict[str, list[str]]:
+    """Where providers send browsers back to: each URL of an enabled config of any workspace, with those configs' ids."""
+    query = (
+        select(ProviderConfig.oauth_redirect_url, ProviderConfig.id)
+        .where(col(ProviderConfig.deleted_at).is_(None), col(ProviderConfig.enabled))
+        .order_by(ProviderConfig.oauth_redirect_url, ProviderConfig.id)
+    )
+    urls: dict[str, list[str]] = {}
+    async with db.reading() as tx:
+        for url, config_id in await tx.exec(query):
+            urls.setdefault(url, []).append(config_id)
+    return urls
+
+
 async def change(
     db: Database,
     sealer: Sealer,

@@ -99,6 +99,19 @@ async def current(tx: AsyncSession, life_id: str) -> Credential | None:
     return (await tx.exec(query)).first()
 
 
+async def newest(db: Database, limit: int) -> list[tuple[Life, Credential]]:
+    """The credentials that were written last, with the lives that are served from them."""
+    query = (
+        select(Life, Credential)
+        .join(Credential, col(Credential.life_id) == col(Life.id))
+        .where(Credential.role == CURRENT, col(Credential.sealed_access).is_not(None), col(Life.deleted_at).is_(None))
+        .order_by(col(Credential.issued_at).desc(), col(Life.id))
+        .limit(limit)
+    )
+    async with db.reading() as tx:
+        return [(life, credential) for life, credential in await tx.exec(query)]
+
+
 async def candidate(tx: AsyncSession, life_id: str, session_id: str) -> Credential | None:
     """The credential an attempt brought, before it passed its checks."""
     query = select(Credential).where(

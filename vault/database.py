@@ -6,6 +6,7 @@ provider is being called.
 """
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
@@ -31,6 +32,8 @@ LOCK_TRIES = 20
 TURN_SECONDS = 0.2
 LOCK_NOT_AVAILABLE = "55P03"
 ANNOUNCED = "announced"
+DISK_FULL = "53100"
+"""PostgreSQL's code for it (appendix A of its manual)."""
 PING_AFTER_SECONDS = 30.0
 """A pooled PostgreSQL connection that rested longer is tried before it is used: a firewall may have dropped it."""
 
@@ -202,6 +205,20 @@ def _checked(url: str) -> URL:
     if parsed.drivername.startswith("sqlite") and parsed.database in (None, "", ":memory:"):
         raise DatabaseUnusable("an SQLite database needs a file; name one, as in sqlite+aiosqlite:///authpipe.db")
     return parsed
+
+
+def is_full(error: DBAPIError) -> bool:
+    """Whether a write failed because there is no room left. Reading goes on then."""
+    cause = error.orig
+    full = getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    return full or getattr(cause, "sqlstate", None) == DISK_FULL
+
+
+def absent_file(url: str) -> Path | None:
+    """The file that an SQLite URL names, if it is not there: opening the database would make it."""
+    parsed = _checked(url)
+    file = Path(parsed.database or "")
+    return file if parsed.get_backend_name() == "sqlite" and not file.exists() else None
 
 
 @contextmanager

@@ -107,14 +107,19 @@ class Keys:
 
     async def data_key(self, workspace_id: str, tenant_id: str = "") -> DataKeyHandle:
         """The owner's living key. It asks the store each time: what a destroyed key sealed would be lost."""
-        wrapped = await self._store.find(workspace_id, tenant_id)
-        if wrapped is not None:
-            return self._unwrapped(wrapped).handle
+        living = await self.living_key(workspace_id, tenant_id)
+        if living is not None:
+            return living
         secret = secrets.token_bytes(KEY_BYTES)
         blank = WrappedKey(new_id("dek"), workspace_id, tenant_id, kek_id="", wrapped=b"")
         # Another process may have been first; its key is then the owner's.
         await self._store.put(self._ring.wrap(blank, secret), self._clock())
         return await self.data_key(workspace_id, tenant_id)
+
+    async def living_key(self, workspace_id: str, tenant_id: str = "") -> DataKeyHandle | None:
+        """The owner's living key, if it has one."""
+        wrapped = await self._store.find(workspace_id, tenant_id)
+        return None if wrapped is None else self._unwrapped(wrapped).handle
 
     async def opening_key(self, workspace_id: str, tenant_id: str, key_id: str) -> DataKeyHandle | None:
         """The owner's key of that id, usually from memory; None if it is unknown, destroyed or another owner's."""
@@ -140,8 +145,20 @@ class Keys:
 
     async def check(self) -> None:
         """At start: one data key of each key-encryption key must open. Raises a `KeyRingError` otherwise."""
-        for sample in await self._store.samples():
+        for fault in await self.faults():
+            raise fault
+
+    async def faults(self) -> list[KeyRingError]:
+        """What is wrong with each key-encryption key that this vault needs."""
+        tried = [self._fault(sample) for sample in await self._store.samples()]
+        return [fault for fault in tried if fault is not None]
+
+    def _fault(self, sample: WrappedKey) -> KeyRingError | None:
+        try:
             self._ring.unwrap(sample)
+        except KeyRingError as fault:
+            return fault
+        return None
 
     def _unwrapped(self, wrapped: WrappedKey) -> _Unwrapped:
         handle = DataKeyHandle(wrapped.id, self._ring.unwrap(wrapped))

@@ -52,6 +52,12 @@ def is_overdue(now: datetime) -> Sequence[ColumnElement[bool]]:
     return [is_serving(), free, _config_free(), or_(late, without)]
 
 
+async def count_overdue(db: Database, now: datetime) -> int:
+    """How many those are."""
+    async with db.reading() as tx:
+        return (await tx.exec(select(func.count()).select_from(Life).where(*is_overdue(now)))).one()
+
+
 async def to_probe(db: Database, now: datetime, after: Place | None = None, size: int = PAGE) -> Page[Life]:
     """Rows whose provider should have been asked ten seconds ago whether the credential still works."""
     due = [is_serving(), _config_free(), col(Life.probe_at) < now - PROBE_PATIENCE]

@@ -5,7 +5,7 @@ import logging
 import sys
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -46,8 +46,9 @@ def say(text: str = "") -> None:
 
 
 def note(text: str) -> None:
-    """A line for whoever looks on; it goes to stderr, so that it never joins an answer."""
-    typer.echo(clean(text), err=True)
+    """A line for whoever looks on; it goes to stderr, so that it never joins an answer. Lost where that is full."""
+    with suppress(OSError):
+        typer.echo(clean(text), err=True)
 
 
 def document(value: Any) -> None:
