@@ -53,8 +53,8 @@ from workflows.reconcile import Reconcile
 
 WORKFLOWS = [ConnectionLife, Breaker, EventDelivery, Reconcile]
 CACHED_LIVES = 2000
-# They share one core anyway. More at once would only wait in the engine to be written down; what waits there too long is
-# given up, read anew and replayed, and an engine that was busy stays so.
+# They share one core anyway. More at once would only wait in the engine to be written down; what waits there too long
+# is given up, read anew and replayed, and an engine that was busy stays so.
 TASKS_AT_ONCE = 16
 DELIVERIES_AT_ONCE = 50
 GRACE = timedelta(seconds=5)

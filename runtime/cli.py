@@ -180,7 +180,9 @@ def _one_line(run: Callable[[], object]) -> None:
         if error.errno not in UNWRITABLE:
             raise
         _write_no_more()
-        note(f"authpipe: {error.filename or 'the output'} cannot be written ({error.strerror}); make room and repeat it")
+        note(
+            f"authpipe: {error.filename or 'the output'} cannot be written ({error.strerror}); make room and repeat it"
+        )
         sys.exit(CANNOT_WRITE)
     except KeyboardInterrupt:
         sys.exit(_interrupted())

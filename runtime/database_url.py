@@ -11,7 +11,13 @@ SQLITE = "sqlite+aiosqlite"
 DRIVERS = {"postgres": POSTGRESQL, "postgresql": POSTGRESQL, "sqlite": SQLITE, POSTGRESQL: POSTGRESQL, SQLITE: SQLITE}
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 # What libpq calls a parameter, and what the driver does. Any other would reach the driver as a word it does not know.
-PARAMETERS = {"host": "host", "port": "port", "sslmode": "ssl", "ssl": "ssl", "target_session_attrs": "target_session_attrs"}
+PARAMETERS = {
+    "host": "host",
+    "port": "port",
+    "sslmode": "ssl",
+    "ssl": "ssl",
+    "target_session_attrs": "target_session_attrs",
+}
 LONGEST_LABEL = 63
 
 
@@ -39,7 +45,9 @@ def _sqlite(url: URL) -> URL:
 def _postgresql(url: URL) -> URL:
     if url.port is not None and not 0 < url.port < 65536:
         raise ValueError("must name a port from 1 to 65535")
-    if any(len(label) > LONGEST_LABEL or not label.isprintable() or " " in label for label in (url.host or "").split(".")):
+    if any(
+        len(label) > LONGEST_LABEL or not label.isprintable() or " " in label for label in (url.host or "").split(".")
+    ):
         raise ValueError("must name a host that can be")
     unknown = set(url.query) - set(PARAMETERS)
     if unknown:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import structlog
 from temporalio.api.enums.v1 import IndexedValueType
@@ -25,7 +25,7 @@ NOT_FOR_US = frozenset({RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENT
 FIRST_WAIT_SECONDS = 0.25
 LONGEST_WAIT_SECONDS = 5.0
 
-Kind = IndexedValueType.ValueType
+Kind: TypeAlias = IndexedValueType.ValueType
 Kinds = dict[str, Kind]
 T = TypeVar("T")
 

@@ -131,7 +131,7 @@ async def search(
 
 
 async def redirect_urls(db: Database) -> dict[str, list[str]]:
-    """Where providers send browsers back to: each URL of an enabled config of any workspace, with those configs' ids."""
+    """Where providers send browsers back to: each URL of an enabled config of any workspace, with the configs' ids."""
     query = (
         select(ProviderConfig.oauth_redirect_url, ProviderConfig.id)
         .where(col(ProviderConfig.deleted_at).is_(None), col(ProviderConfig.enabled))

@@ -65,7 +65,7 @@ class App:
 
 @dataclass
 class Stack:
-    """The running stack as tests use it."""
+    """The running stack as tests use it; `variables` are those it runs with."""
 
     where: DemoStack
     folder: Path
@@ -74,6 +74,7 @@ class Stack:
     collector: Collector
     metrics: dict[str, str]
     made: int = field(default=0)
+    variables: dict[str, str] = field(default_factory=dict)
 
     @property
     def callback(self) -> str:
@@ -140,7 +141,7 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
                 httpx.AsyncClient(base_url=where.api, headers=headers, timeout=30) as api,
                 httpx.AsyncClient(base_url=where.simulator, timeout=30) as simulator,
             ):
-                yield Stack(where, folder, api, simulator, collector, metrics)
+                yield Stack(where, folder, api, simulator, collector, metrics, variables=settings)
 
 
 def free_pair() -> int:

@@ -1,5 +1,6 @@
 """Kill -9 in the middle of a life: a restart goes on, with the same connection and no grant lost."""
 
+import asyncio
 import os
 import signal
 
@@ -56,6 +57,32 @@ async def test_a_worker_killed_between_the_answer_and_the_commit_loses_no_grant(
     (grant,) = await app.grants()
     assert grant["alive"]
     assert grant["counters"]["replays_inside"] == 1
+
+
+async def test_a_worker_that_is_told_to_end_commits_what_it_has_asked_for(stack):
+    """The answer is on its way for longer than other work is given to end, and it is not asked for a second time."""
+    app = await connected(stack, token_lifetime=40)
+    before = (await app.read("t")).json()
+    slow = {"endpoint": "token", "kind": "delay", "seconds": 7, "after": True, "grant_type": "refresh_token"}
+    await stack.simulator.post("/_admin/faults", json={**slow, "client_id": app.client_id})
+    worker = stack.process("worker")
+
+    async def committed():
+        read = await app.read("t", force_refresh=True)
+        return read.status_code == 200 and read.json()["generation"] > before["generation"]
+
+    asking = asyncio.create_task(stack.until(committed, 60))
+
+    async def rotated():
+        (grant,) = await app.grants()
+        return grant["counters"]["refreshes"] == 1
+
+    await stack.until(rotated)
+    os.kill(worker.pid, signal.SIGTERM)
+    await asking
+    (grant,) = await app.grants()
+    assert (grant["alive"], grant["counters"]["refreshes"]) == (True, 1)
+    assert (grant["counters"]["replays_inside"], grant["counters"]["reuses_outside"]) == (0, 0)
 
 
 async def test_a_valid_credential_is_served_while_the_engine_stands_still(stack):

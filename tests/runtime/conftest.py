@@ -1,6 +1,7 @@
 """Each test starts from an empty environment and a folder of its own."""
 
 import asyncio
+import logging
 import os
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -24,6 +25,14 @@ def _logs_as_before() -> Iterator[None]:
     """A command sends the process's logs elsewhere; the next test's are its own."""
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture
+def quiet_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For commands in this process that set its logs up: they are the test's again afterwards."""
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", list(root.handlers))
+    monkeypatch.setattr(root, "level", root.level)
 
 
 @pytest.fixture

@@ -166,7 +166,9 @@ def test_with_nothing_found_it_ends_with_0(doctor: Callable[..., Result], monkey
 def test_a_setting_that_cannot_be_read_ends_with_2(doctor: Callable[..., Result]) -> None:
     ended = doctor(AUTHPIPE_API_PORT="canary")
     assert (ended.exit_code, ended.stdout) == (2, "")
-    assert ended.stderr == "authpipe: AUTHPIPE_API_PORT: must be a valid integer, unable to parse string as an integer\n"
+    assert (
+        ended.stderr == "authpipe: AUTHPIPE_API_PORT: must be a valid integer, unable to parse string as an integer\n"
+    )
 
 
 def test_everything_wrong_at_once_is_all_told(doctor: Callable[..., Result], tmp_path: Any) -> None:

@@ -15,6 +15,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from runtime.doctor.findings import Code
 from runtime.ports import free_port
+from runtime.running import pollers_of
 from runtime.settings import Settings
 from runtime.temporal import register_search_attributes
 from runtime.temporal_server import find_binary
@@ -139,8 +140,6 @@ def workers(client: Client, *queues: str) -> list[Worker]:
 
 async def polled(client: Client, *queues: str) -> None:
     """Returns once the server has seen somebody at each queue."""
-    from runtime.running import pollers_of
-
     async with asyncio.timeout(20):
         for queue in queues:
             while not await pollers_of(client, queue, workflows=queue == LIFE_QUEUE):  # noqa: ASYNC110

@@ -1,10 +1,8 @@
 """The doctor on real vaults, each with the very thing that is wrong with it."""
 
-import asyncio
-import shutil
 import socket
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,10 +13,8 @@ import pytest
 from domain.life import Kind, Status
 from runtime.doctor.findings import Code
 from runtime.settings import Settings
-from runtime.vault_setup import check_vault, open_vault
+from runtime.vault_setup import open_vault
 from tests.runtime.doctoring import KEY, OTHER_KEY, only, outcome, wall_clock
-from vault import configs
-from vault.configs import NewConfig
 from vault.credentials import CURRENT, OAUTH_TOKEN, Secrets, seal
 from vault.crypto import Sealer
 from vault.database import head
@@ -111,9 +107,7 @@ async def silent_server() -> AsyncIterator[int]:
 
 
 @pytest.mark.parametrize("answers", [False, True], ids=["refused", "silent"])
-async def test_a_postgresql_that_does_not_answer_is_found_in_time(
-    on_sqlite: Settings, answers: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_postgresql_that_does_not_answer_is_found_in_time(on_sqlite: Settings, answers: bool) -> None:
     async with silent_server() as port:
         target = port if answers else 1
         url = f"postgresql+asyncpg://authpipe:canary@127.0.0.1:{target}/authpipe"
@@ -136,7 +130,9 @@ async def test_a_database_behind_is_told_from_a_newer_one(on_sqlite: Settings) -
         assert (revision in finding.what, head() in finding.what) == (True, True)
 
 
-async def test_a_database_without_any_table_is_behind(settings_with: Callable[..., Settings], new_postgres_url: str) -> None:
+async def test_a_database_without_any_table_is_behind(
+    settings_with: Callable[..., Settings], new_postgres_url: str
+) -> None:
     finding = await only(settings_with(database_url=new_postgres_url, key_encryption_key=KEY), "migrations")
     assert (finding.code, "revision none" in finding.what) == (Code.MIGRATIONS_BEHIND, True)
 

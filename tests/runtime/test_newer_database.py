@@ -1,12 +1,16 @@
 """A database that a newer version migrated: taken if its migrations say so, else refused in one line (ADR 0016)."""
 
 import asyncio
+import json
 import sqlite3
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, closing
 
 import pytest
+from typer.testing import CliRunner
 
+from runtime import dev
+from runtime.cli import app
 from runtime.compose import open_activity_deps, open_api_deps
 from runtime.errors import StartError
 from runtime.settings import Settings
@@ -95,3 +99,43 @@ async def test_migrating_leaves_a_newer_database_alone_and_ends_well_where_this_
     said = await _migrated(settings)
     assert LATER in said
     assert "nothing was changed" in said
+
+
+EVERY = (
+    "migrate",
+    "api",
+    "worker",
+    "dev",
+    "reconcile",
+    "keys rewrap",
+    "api-keys add x",
+    "api-keys list",
+    "api-keys revoke x",
+    "connections list",
+    "installations show x",
+    "providers list",
+    "configs list",
+    "events list",
+)
+
+
+@pytest.fixture
+def told(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The same settings, in the environment of commands."""
+    monkeypatch.setenv("AUTHPIPE_ENV", "development")
+    monkeypatch.setenv("AUTHPIPE_DATA_DIR", str(settings.data_dir))
+    monkeypatch.setattr(dev, "require_free_ports", lambda _ports: None)
+    return settings
+
+
+@pytest.mark.parametrize("command", EVERY)
+def test_every_command_that_opens_it_refuses_in_one_line(told: Settings, quiet_logs: None, command: str) -> None:
+    ended = CliRunner().invoke(app, command.split())
+    assert (ended.exit_code, ended.stdout) == (2, "")
+    _is_plain(ended.stderr.rstrip("\n"))
+
+
+def test_the_doctor_finds_it(told: Settings) -> None:
+    ended = CliRunner().invoke(app, ["doctor", "--json"])
+    found = {f["code"]: f["what"] for check in json.loads(ended.stdout)["checks"] for f in check["findings"]}
+    assert (ended.exit_code, "9999_later" in found["database_newer"]) == (1, True)
