@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable
 from importlib import metadata
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from typer.core import TyperGroup
@@ -19,8 +19,8 @@ from runtime.commands.doctor import HELP as DOCTOR_HELP
 from runtime.commands.doctor import doctor
 from runtime.commands.events import events
 from runtime.commands.lives import connections, installations
-from runtime.commands.options import examples
-from runtime.commands.printing import note, warn_on_stderr, working
+from runtime.commands.options import JsonOption, examples
+from runtime.commands.printing import document, note, warn_on_stderr, working
 from runtime.commands.providers import providers
 from runtime.errors import StartError
 from runtime.logs import configure_logs
@@ -80,17 +80,23 @@ keys = typer.Typer(no_args_is_help=True, help="The keys that seal what is in the
 app.add_typer(keys, name="keys")
 
 
-@app.command()
+@app.command(epilog=examples("authpipe dev", "AUTHPIPE_DATA_DIR=/srv/try authpipe dev"))
 def dev() -> None:
-    """Run everything on this machine: Temporal, worker, API and the provider simulator."""
+    """Run everything on this machine, for development: Temporal, worker, API and the provider simulator.
+
+    Until Ctrl-C. The state stays in the data folder, on which a second one is refused. A part that ends is restarted.
+    """
     from runtime.dev import run_dev
 
     raise typer.Exit(run_dev(load_settings(env="development")))
 
 
-@app.command()
+@app.command(epilog=examples("authpipe api", "AUTHPIPE_API_HOST=0.0.0.0 AUTHPIPE_API_PORT=8081 authpipe api"))
 def api() -> None:
-    """Serve the HTTP API."""
+    """Serve the HTTP API; any number of these may run.
+
+    SIGTERM or Ctrl-C: no new request is taken, those under way are answered, for five seconds at most; ends with 0.
+    """
     from runtime.api_server import run_api
 
     settings = load_settings()
@@ -98,25 +104,37 @@ def api() -> None:
     run_api(settings)
 
 
-@app.command()
+@app.command(epilog=examples("authpipe worker"))
 def worker() -> None:
-    """Run workflows and activities; any number of these may run."""
+    """Run workflows and activities; any number of these may run. It waits for Temporal, and makes the search attributes.
+
+    SIGTERM or Ctrl-C: what it has asked a provider for is committed first; ends with 0.
+    """
     from worker import main as worker_main
 
     worker_main()
 
 
-@app.command()
-def migrate() -> None:
-    """Bring the database up to date."""
-    from runtime.vault_setup import migrate_vault
+@app.command(epilog=examples("authpipe migrate"))
+def migrate(as_json: JsonOption = False) -> None:
+    """Bring the database up to date: whole, or not at all.
 
-    typer.echo(migrate_vault(load_settings()))
+    Run it once before a new version is started; the version before may serve meanwhile. Of two at once, one waits. A
+    database that a newer version made is left as it is.
+    """
+    from runtime.vault_setup import migrate_vault, migrated
+
+    with working("Migrating …"):
+        stands = migrate_vault(load_settings())
+    if as_json:
+        document({"revision": stands.revision})
+    else:
+        typer.echo(migrated(stands))
 
 
-@app.command()
+@app.command(epilog=examples("authpipe reconcile", "authpipe reconcile --json"))
 def reconcile(
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Compare the vault with what runs, and mend it. Ends with 1 if something is left for a person to do."""
     from runtime.reconcile_command import reconcile_now
@@ -124,7 +142,7 @@ def reconcile(
     raise typer.Exit(reconcile_now(load_settings(), as_json=as_json))
 
 
-@app.command()
+@app.command(epilog=examples("authpipe openapi > openapi.json"))
 def openapi() -> None:
     """Print the OpenAPI document that the API serves."""
     from api.app import openapi_document
@@ -132,17 +150,20 @@ def openapi() -> None:
     typer.echo(json.dumps(openapi_document(), indent=2, sort_keys=True))
 
 
-@keys.command("rewrap")
-def rewrap_keys() -> None:
+@keys.command("rewrap", epilog=examples("authpipe keys rewrap"))
+def rewrap_keys(as_json: JsonOption = False) -> None:
     """Wrap every data key by the first key-encryption key; the others can be taken away afterwards."""
     from runtime.vault_setup import rewrap_data_keys
 
-    with working("Wrapping …"):
-        changed = asyncio.run(rewrap_data_keys(load_settings()))
+    with working("Wrapping …") as told:
+        changed = asyncio.run(rewrap_data_keys(load_settings(), lambda count: told(f"Wrapping … {count} so far")))
+    if as_json:
+        document({"wrapped": changed})
+        return
     typer.echo(f"{changed} data {'key was' if changed == 1 else 'keys were'} wrapped anew.")
 
 
-@app.command()
+@app.command(epilog=examples("authpipe demo"))
 def demo() -> None:
     """Walk through a whole life, step by step, against the simulator."""
     from runtime.demo import main as demo_main
@@ -150,10 +171,11 @@ def demo() -> None:
     raise typer.Exit(demo_main())
 
 
-@app.command()
-def version() -> None:
+@app.command(epilog=examples("authpipe version"))
+def version(as_json: JsonOption = False) -> None:
     """Print the version of this server."""
-    typer.echo(metadata.version("authpipe-server"))
+    said = metadata.version("authpipe-server")
+    document({"version": said}) if as_json else typer.echo(said)
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Opens the vault for a process, with the checks of a start: schema, keys. Also what the command does to it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +18,7 @@ from vault.database import Database, DatabaseUnusable, migrate
 from vault.key_store import SqlKeyStore
 from vault.keys import KeyRing, Keys
 from vault.keys import KeyRingError as VaultKeyRingError
+from vault.revisions import Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +61,14 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
         await db.close()
 
 
-def migrate_vault(settings: Settings) -> str:
-    """Bring the database to this version's schema; a sentence on what came of it. Not for a running event loop."""
+def migrate_vault(settings: Settings) -> Standing:
+    """Bring the database to this version's schema; where it stands then. Not for a running event loop."""
     with _one_line():
-        stands = migrate(settings.database_url)
+        return migrate(settings.database_url)
+
+
+def migrated(stands: Standing) -> str:
+    """A sentence on what came of migrating."""
     if stands.ahead:
         return (
             f"The database is at revision {stands.revision} of a newer version, which this one may serve too; "
@@ -101,11 +106,11 @@ async def revoke_api_key(settings: Settings, workspace_id: str, key_id: str) -> 
             raise StartError(f"{key_id}: workspace {workspace_id!r} has no such key; see `authpipe api-keys list`")
 
 
-async def rewrap_data_keys(settings: Settings) -> int:
-    """Wrap every data key by the first key-encryption key; answers how many were wrapped by another."""
+async def rewrap_data_keys(settings: Settings, told: Callable[[int], None]) -> int:
+    """Wrap every data key by the first key-encryption key; answers how many another had wrapped."""
     async with open_vault(settings) as vault:
         with _one_line():
-            return await vault.keys.rewrap()
+            return await vault.keys.rewrap(told)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from pathlib import Path
 from typing import Any, Self
 
-from asyncpg import PostgresError  # type: ignore[import-untyped]
+from asyncpg import InterfaceError, PostgresError  # type: ignore[import-untyped]
 from sqlalchemy import Connection, event, make_url, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError, SQLAlchemyError
@@ -226,7 +226,7 @@ def _said_plainly() -> Iterator[None]:
     # Drivers name hosts, users and files in the first line of what they say, never passwords or values.
     try:
         yield
-    except (OSError, SQLAlchemyError, PostgresError) as error:
+    except (OSError, SQLAlchemyError, PostgresError, InterfaceError) as error:
         said = str(getattr(error, "orig", None) or error).partition("\n")[0] or type(error).__name__
         raise DatabaseUnusable(f"the database cannot be used: {said}") from error
 

@@ -135,12 +135,16 @@ class Keys:
         for key_id in [i for i, known in self._cache.items() if known.owner == (workspace_id, tenant_id)]:
             del self._cache[key_id]
 
-    async def rewrap(self) -> int:
-        """Wrap every data key by the active key-encryption key, online; answers how many were changed."""
+    async def rewrap(self, told: Callable[[int], None] = lambda _changed: None) -> int:
+        """Wrap every data key by the active key-encryption key, online; answers how many were changed.
+
+        `told` hears how many so far.
+        """
         changed = 0
         while batch := await self._store.not_wrapped_by(self._ring.active, limit=100):
             for key in batch:
                 changed += await self._store.rewrap(self._ring.wrap(key, self._ring.unwrap(key)), key.kek_id)
+            told(changed)
         return changed
 
     async def check(self) -> None:

@@ -21,11 +21,15 @@ def add_key(
         Literal["secret", "publishable"], typer.Option(help="A publishable key may stand in a web page.")
     ] = "secret",
     workspace: Workspace = "default",
+    as_json: JsonOption = False,
 ) -> None:
     """Make a key. It is printed once and cannot be shown again."""
     from runtime.vault_setup import add_api_key
 
     key_id, key = asyncio.run(add_api_key(load_settings(), workspace, name, role))
+    if as_json:
+        document({"id": key_id, "role": role, "name": name, "key": key})
+        return
     note(f"{key_id}  {role}  {name}")
     typer.echo(key)
 
@@ -47,10 +51,15 @@ def list_keys(workspace: Workspace = "default", as_json: JsonOption = False) -> 
 
 @api_keys.command("revoke", epilog=examples("authpipe api-keys revoke ID"))
 def revoke_key(
-    key_id: Annotated[str, typer.Argument(help="The id that `list` shows.")], workspace: Workspace = "default"
+    key_id: Annotated[str, typer.Argument(help="The id that `list` shows.")],
+    workspace: Workspace = "default",
+    as_json: JsonOption = False,
 ) -> None:
     """End a key. An API process that used it just now may still take it for up to five seconds."""
     from runtime.vault_setup import revoke_api_key
 
     asyncio.run(revoke_api_key(load_settings(), workspace, key_id))
-    say(f"Key {key_id} is revoked; a running API process may still take it for up to five seconds.")
+    if as_json:
+        document({"id": key_id, "revoked": True})
+    else:
+        say(f"Key {key_id} is revoked; a running API process may still take it for up to five seconds.")

@@ -37,7 +37,8 @@ class Refusal(StartError):
         trouble = status >= _SERVER_ERROR or self.code in _TROUBLES
         self.exit_code = NOT_SO if trouble else StartError.exit_code
         fields = [f"{error.get('location')}: {error.get('message')}" for error in problem.get("errors") or ()]
-        said = "; ".join(fields) or str(problem.get("detail") or problem.get("title") or "The API refused.")
+        said = "; ".join(fields) or str(problem.get("detail") or problem.get("title") or "The API refused")
+        said = said if said.endswith((".", "!", "?")) else f"{said}."
         super().__init__(" ".join(f"{self.code}: {said} {problem.get('remedy', '')}".split()))
 
 

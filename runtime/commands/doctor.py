@@ -15,14 +15,12 @@ if TYPE_CHECKING:
     from runtime.doctor.examining import Outcome
 
 # A paragraph is one line: typer keeps every other line break where it stands.
-HELP = "\n\n".join(
-    (
-        "Look at everything this server needs, name what is wrong, and say what to do about it.",
-        "It reads the settings that `authpipe api` and `authpipe worker` have, so run it where they run, and on each of "
-        "their machines: files, keys, database, clock, Temporal, workers, and the addresses that browsers come back "
-        "to. It changes nothing. What cannot be looked at, since something it needs is amiss, is reported as skipped.",
-        "Ends with 0 if all is well, with 1 if something was found, with 2 if a setting keeps it from looking at all.",
-    )
+HELP = (
+    "Look at everything this server needs, name what is wrong, and say what to do about it.\n\n"
+    "It reads the settings that `authpipe api` and `authpipe worker` have, so run it where they run, and on each of "
+    "their machines: files, keys, database, clock, Temporal, workers, and the addresses that browsers come back to. "
+    "It changes nothing. What cannot be looked at, since something it needs is amiss, is reported as skipped.\n\n"
+    "Ends with 0 if all is well, with 1 if something was found, with 2 if a setting keeps it from looking at all."
 )
 TITLES = ("check", "result", "what")
 

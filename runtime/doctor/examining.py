@@ -73,7 +73,7 @@ async def _run(check: Check, patient: Patient, needed: Sequence[asyncio.Task[Out
 async def _look(check: Check, patient: Patient, findings: list[Finding]) -> None:
     try:
         async for finding in check.look(patient):
-            findings.append(finding)
+            findings.append(finding)  # noqa: PERF401 - one by one: what was found before it hung or broke is kept
     except Exception as error:  # noqa: BLE001 - one broken check is a finding, and the others go on
         # Only its kind: what a driver says may quote what it was given.
         findings.append(found(Code.CHECK_FAILED, f"{check.name}: {type(error).__name__}"))

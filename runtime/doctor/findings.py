@@ -102,7 +102,7 @@ CODES: Mapping[Code, Entry] = {
     ),
     Code.NO_WORKER_POLLS: Entry(
         "No worker takes what lies in a task queue: nothing is refreshed from it.",
-        "Start `authpipe worker`; if one runs, read its log, and compare its Temporal address, namespace and providers.",
+        "Start `authpipe worker`; if one runs, read its log, and compare its Temporal address and namespace.",
     ),
     Code.REDIRECT_URL_UNREACHABLE: Entry(
         "Nothing answers where browsers are sent back to.",

@@ -1,4 +1,4 @@
-"""What the checks look at: one server as it is set up. A check that opens something leaves it here for those that need it."""
+"""What the checks look at: a server as it is set up. What one check opens, it leaves here for those that need it."""
 
 import asyncio
 import contextlib

@@ -139,6 +139,11 @@ MISUSED = {
     "a database in no folder": {"AUTHPIPE_DATABASE_URL": "sqlite:///{here}/file/x.db"},
     "a database that is none": {"AUTHPIPE_DATABASE_URL": "sqlite:///{here}/file"},
     "a database that does not answer": {"AUTHPIPE_DATABASE_URL": f"postgresql://u:{CANARY}@127.0.0.1:1/d"},
+    "a database whose certificate cannot be checked": {
+        "AUTHPIPE_DATABASE_URL": f"postgresql://u:{CANARY}@127.0.0.1:1/d?sslmode=verify-full",
+        "PGSSLROOTCERT": "",
+        "HOME": "{here}",
+    },
     "providers in no folder": {"AUTHPIPE_PROVIDERS_DIR": "{here}/none"},
     "a key without an id": {"AUTHPIPE_KEY_ENCRYPTION_KEY": CANARY},
     "a key that is too short": {"AUTHPIPE_KEY_ENCRYPTION_KEY": "key1:Y2FuYXJ5"},

@@ -1,9 +1,13 @@
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from runtime.cli import app
@@ -59,3 +63,36 @@ def test_rewrapping_says_how_many_data_keys_changed(tmp_path: Path, monkeypatch:
     assert cli.invoke(app, ["migrate"]).exit_code == 0
     asked = cli.invoke(app, ["keys", "rewrap"])
     assert (asked.exit_code, asked.stdout) == (0, "0 data keys were wrapped anew.\n")
+    asked = cli.invoke(app, ["keys", "rewrap", "--json"])
+    assert (asked.exit_code, json.loads(asked.stdout)) == (0, {"wrapped": 0})
+
+
+def leaves(group: Any, path: tuple[str, ...] = ("authpipe",)) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, inner in getattr(group, "commands", {}).items():
+        yield from leaves(inner, (*path, name))
+    if not hasattr(group, "commands"):
+        yield path, group
+
+
+LEAVES = dict(leaves(typer.main.get_command(app)))
+# They run until they are ended, tell a story, or print what is JSON anyway.
+NO_DOCUMENT = {"dev", "demo", "api", "worker", "openapi"}
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=" ".join)
+def test_every_help_page_says_what_for_and_shows_how_and_every_answer_may_be_json(path: tuple[str, ...]) -> None:
+    command = LEAVES[path]
+    assert command.help
+    assert f"{' '.join(path)}" in (command.epilog or "")
+    options = {option for part in command.params for option in part.opts}
+    assert ("--json" in options) is (path[-1] not in NO_DOCUMENT)
+
+
+def test_keys_are_made_and_ended_in_json_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTHPIPE_DATA_DIR", str(tmp_path))
+    cli = CliRunner()
+    assert json.loads(cli.invoke(app, ["migrate", "--json"]).stdout).keys() == {"revision"}
+    made = json.loads(cli.invoke(app, ["api-keys", "add", "one", "--json"]).stdout)
+    assert (made.keys(), made["key"][:6]) == ({"id", "role", "name", "key"}, "ap_sk_")
+    ended = json.loads(cli.invoke(app, ["api-keys", "revoke", made["id"], "--json"]).stdout)
+    assert ended == {"id": made["id"], "revoked": True}

@@ -322,6 +322,7 @@ def test_dead_events_are_found_shown_and_refused_where_they_could_go_nowhere(vau
     for command in (("events", "replay", "--dead"), ("events", "replay", "evt_2"), ("events", "webhook")):
         ended = run(*command)
         assert (ended.exit_code, ended.stderr.startswith("authpipe: webhook_missing:")) == (1, True)
+    assert "No webhook URL is set. Set one with" in run("events", "webhook").stderr
     assert run("events", "replay").exit_code == 2
 
 

@@ -146,14 +146,17 @@ def test_the_demo_opens_under_the_servers_own_addresses_alone(settings: Settings
 
 
 @pytest.fixture
-def start(settings: Settings, tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
-    """Starts the whole command in a process of its own."""
+def start(settings: Settings, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """`start(port=…)`: the whole command in a process of its own; what it says is in `out`, refusals in `err`."""
     given = {variable(field): str(getattr(settings, field)) for field in (*PORTS, "data_dir")}
     runs: list[subprocess.Popen[bytes]] = []
 
-    def run() -> subprocess.Popen[bytes]:
-        with (tmp_path / "out").open("a") as out:
-            runs.append(subprocess.Popen([sys.executable, str(SLEEPERS)], env={**os.environ, **given}, stdout=out))
+    def run(**other: int) -> subprocess.Popen[bytes]:
+        told = given | {variable(field): str(value) for field, value in other.items()}
+        with (tmp_path / "out").open("a") as out, (tmp_path / "err").open("a") as err:
+            runs.append(
+                subprocess.Popen([sys.executable, str(SLEEPERS)], env={**os.environ, **told}, stdout=out, stderr=err)
+            )
         return runs[-1]
 
     yield run
@@ -163,9 +166,31 @@ def start(settings: Settings, tmp_path: Path) -> Iterator[Callable[[], subproces
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("ports", ["the same ports", "ports of its own"])
+async def test_a_second_stack_on_one_folder_is_refused_and_the_first_goes_on(
+    start: Callable[..., subprocess.Popen[bytes]],
+    settings: Settings,
+    eventually: Eventually,
+    tmp_path: Path,
+    ports: str,
+) -> None:
+    """Two engines would both write to the one file, whatever ports they listen on."""
+    first = start()
+    await eventually(is_ready(settings))
+    noted = running_stack(settings.data_dir)
+    assert noted is not None
+    other = dict(zip(PORTS, free_ports(len(PORTS)), strict=True)) if ports == "ports of its own" else {}
+    assert await asyncio.to_thread(start(**other).wait, 60) == 2
+    (line,) = (tmp_path / "err").read_text().splitlines()
+    assert f"another `authpipe dev` (process {first.pid}) runs on this folder" in line
+    assert [part.alive for part in noted.parts] == [True, True, True]
+    assert running_stack(settings.data_dir) == noted
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel ends orphans on Linux only")
 async def test_after_being_killed_outright_the_next_one_runs_and_ends_leaving_nothing(
-    start: Callable[[], subprocess.Popen[bytes]], settings: Settings, eventually: Eventually
+    start: Callable[..., subprocess.Popen[bytes]], settings: Settings, eventually: Eventually
 ) -> None:
     first = start()
     await eventually(is_ready(settings))

@@ -14,7 +14,7 @@ from runtime.cli import app
 from runtime.compose import open_activity_deps, open_api_deps
 from runtime.errors import StartError
 from runtime.settings import Settings
-from runtime.vault_setup import check_vault, migrate_vault
+from runtime.vault_setup import check_vault, migrate_vault, migrated
 from vault.revisions import head
 
 LATER = "9999_later"
@@ -80,7 +80,7 @@ async def test_it_does_not_count_what_was_said_of_another_revision(settings: Set
 async def _migrated(settings: Settings) -> str:
     """What it says; the revision must stay what it was."""
     try:
-        return await asyncio.to_thread(migrate_vault, settings)
+        return migrated(await asyncio.to_thread(migrate_vault, settings))
     finally:
         with closing(sqlite3.connect(settings.data_dir / "authpipe.db")) as database:
             assert database.execute("SELECT version_num FROM alembic_version").fetchone() == (LATER,)
