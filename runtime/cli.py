@@ -106,7 +106,7 @@ def api() -> None:
 
 @app.command(epilog=examples("authpipe worker"))
 def worker() -> None:
-    """Run workflows and activities; any number of these may run. It waits for Temporal, and makes the search attributes.
+    """Run workflows and activities; any number of these may run. It waits for Temporal and makes the search attributes.
 
     SIGTERM or Ctrl-C: what it has asked a provider for is committed first; ends with 0.
     """
