@@ -60,6 +60,8 @@ class Tally:
     """
 
     kinds: Counter[Fetch] = field(default_factory=Counter)
+    unavailable: Counter[str] = field(default_factory=Counter)
+    """Honest 503s by code."""
     others: Counter[str] = field(default_factory=Counter)
     """Status and code of what was neither served nor honest."""
     stale: int = 0

@@ -20,7 +20,9 @@ class Kind(StrEnum):
 
     WORKER = "worker killed"
     SECOND = "second worker killed"
+    THIRD = "third worker killed"
     API = "API killed"
+    SECOND_API = "second API killed"
     ENGINE = "engine killed"
     DATABASE = "database stopped"
     UNAVAILABLE = "503"
@@ -34,7 +36,8 @@ class Kind(StrEnum):
     WRONG_SECRET = "client secret wrong"
 
 
-KILLS = (Kind.WORKER, Kind.SECOND, Kind.API, Kind.ENGINE, Kind.DATABASE)
+IN_A_SOAK = (Kind.WORKER, Kind.SECOND, Kind.API, Kind.ENGINE, Kind.DATABASE)
+KILLS = (*IN_A_SOAK, Kind.THIRD, Kind.SECOND_API)
 FAULTS = (
     Kind.UNAVAILABLE,
     Kind.TOO_MANY,
@@ -51,7 +54,7 @@ LOSES = (Kind.LATE, Kind.CUT_AFTER, Kind.TRUNCATED)
 LONG = (Kind.OUTAGE, Kind.WRONG_SECRET)
 RESTS = {Kind.OUTAGE: 45.0, Kind.WRONG_SECRET: 100.0}
 """Seconds until the hold is over that began with it: after a wrong secret its scout goes out once a minute."""
-DECK = (*KILLS, *KILLS, *FAULTS, *LONG)
+DECK = (*IN_A_SOAK, *IN_A_SOAK, *FAULTS, *LONG)
 
 
 @dataclass(frozen=True, slots=True)

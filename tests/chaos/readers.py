@@ -12,7 +12,7 @@ from tests.chaos.counting import Fetch, Tally, served, unserved
 from tests.chaos.plan import NONE
 from tests.chaos.seeding import Seeded
 from tests.chaos.stand import Stand
-from tests.chaos.wire import Answer, Line
+from tests.chaos.wire import Answer, Line, Lines
 
 READERS = 600
 """So many that those who wait for a refresh do not keep the others from reading."""
@@ -48,6 +48,8 @@ class Reading:
     revoked: dict[str, float]
     """Connections whose grant the test took away, by life; it grows while they read."""
     rng: Random
+    readers: int = READERS
+    per_second: float = PER_SECOND
     tally: Tally = field(default_factory=Tally)
     took: list[float] = field(default_factory=list)
     """Seconds of each answered fetch."""
@@ -56,8 +58,8 @@ class Reading:
 
     async def read_for(self, seconds: float, fetches: int = 0) -> None:
         """So long, and on until so many fetches were made; but half as long again at most."""
-        turns, began = Turns(PER_SECOND), time.monotonic()
-        readers = [asyncio.create_task(Reader(self).read(turns)) for _ in range(READERS)]
+        turns, began = Turns(self.per_second), time.monotonic()
+        readers = [asyncio.create_task(Reader(self, number).read(turns)) for number in range(self.readers)]
         await asyncio.sleep(seconds)
         while self.tally.fetches < fetches and time.monotonic() - began < seconds * MOST_LONGER:  # noqa: ASYNC110
             await asyncio.sleep(1)
@@ -66,12 +68,12 @@ class Reading:
 
 
 class Reader:
-    """One of them, with a connection of its own to either side."""
+    """One of them, with connections of its own; of several API processes it asks one after the other."""
 
-    def __init__(self, shared: Reading) -> None:
+    def __init__(self, shared: Reading, number: int) -> None:
         self._shared = shared
         where = shared.stand.where
-        self._api, self._provider = Line(where.api), Line(where.simulator)
+        self._api, self._provider = Lines(shared.stand.apis, first=number), Line(where.simulator)
         self._headers = {**JSON, "authorization": f"Bearer {where.secret_key}"}
 
     async def read(self, turns: Turns) -> None:
@@ -102,6 +104,8 @@ class Reader:
     def _not_served(self, answer: Answer) -> Fetch:
         code = _code(answer)
         found = unserved(answer.status, code)
+        if found is Fetch.UNAVAILABLE:
+            self._shared.tally.unavailable[code] += 1
         if found is Fetch.OTHER:
             self._shared.tally.others[f"{answer.status} {code}".strip()] += 1
         return found

@@ -95,10 +95,10 @@ class Sower:
 
         return list(await asyncio.gather(*map(one, range(first, first + count))))
 
-    async def shorten(self, seeded: Sequence[Seeded]) -> None:
-        """From now on their tokens live for a minute and a half or two."""
+    async def let_live(self, seeded: Sequence[Seeded], between: tuple[int, int]) -> None:
+        """From now on each token that is given to them lives for so many seconds."""
         for one in seeded:
-            await self._stand.admin("PATCH", f"grants/{one.grant}", token_lifetime=self._rng.randint(*SHORT_LIFE))
+            await self._stand.admin("PATCH", f"grants/{one.grant}", token_lifetime=self._rng.randint(*between))
 
     async def _connect(self, number: int) -> Seeded:
         app = self._stand.apps[WINDOW if number % 2 == 0 else NONE]
@@ -220,7 +220,7 @@ async def seed(stand: Stand, count: int, rng: Random, check_every: int) -> list[
     began = time.monotonic()
     sower = Sower(stand, rng, check_every, FIRST_LIFE)
     seeded = await sower.sow(count)
-    await sower.shorten(seeded)
+    await sower.let_live(seeded, SHORT_LIFE)
     sown = time.monotonic()
     report = await start_all(stand)
     print(

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -15,12 +14,11 @@ import httpx
 
 from runtime.demo_stack import PORTS, own_stack
 from runtime.keys import load_key_ring
-from runtime.parts import environment, others
-from runtime.ports import free_ports
-from runtime.processes import Process
+from runtime.parts import environment
+from runtime.ports import free_port, free_ports
 from runtime.settings import Settings, load_settings, variable
-from runtime.supervisor import Part, Supervisor
 from runtime.vault_setup import clock
+from tests.chaos.beside import Beside, another_api, another_worker, the_provider
 from tests.chaos.plan import NONE, WINDOW
 from tests.crash.postgres import StoppablePostgres, own_postgres
 from tests.end_to_end.conftest import PLAIN_FILE, App, Stack
@@ -32,7 +30,7 @@ from vault.keys import KeyRing, Keys
 LEASE_SECONDS = 12
 TIMEOUT_SECONDS = 8
 """A killed worker is missed after ten seconds; its leases are over soon after."""
-SECOND, PROVIDER = "second worker", "provider"
+SECOND, THIRD, SECOND_API = "second worker", "third worker", "second API"
 
 
 @dataclass(kw_only=True)
@@ -42,9 +40,11 @@ class Stand(Stack):
     settings: Settings
     variables: dict[str, str]
     postgres: StoppablePostgres
-    beside: Supervisor
+    beside: Beside
     vault: Database
     apps: dict[str, App]
+    apis: list[str]
+    """Where API processes listen."""
 
     @property
     def sealer(self) -> Sealer:
@@ -53,12 +53,21 @@ class Stand(Stack):
 
     def kill(self, name: str) -> bool:
         """SIGKILL for a part, whose supervisor starts it again; False if it was down already."""
-        beside = next((part for part in self.beside.processes if part.name == name), None)
-        running: Process | None = beside or self.process(name)
+        running = self.beside.process(name) or self.process(name)
         if running is None or not running.alive:
             return False
         os.kill(running.pid, signal.SIGKILL)
         return True
+
+    async def add_worker(self, name: str) -> None:
+        """One more, until it is removed from `beside`."""
+        await self.beside.add(another_worker(name, self.settings, self.variables))
+
+    async def add_api(self, name: str) -> None:
+        """One more on a port of its own, for as long as the stand."""
+        part, url = another_api(name, self.settings, self.variables, free_port())
+        await self.beside.add(part)
+        self.apis.append(url)
 
     async def admin(self, method: str, path: str, **body: Any) -> Any:
         """The hand on the provider. Raises if it refuses."""
@@ -120,11 +129,11 @@ async def _on(folder: Path, postgres: StoppablePostgres, more: dict[str, Any]) -
     variables = {variable(name): value if isinstance(value, str) else json.dumps(value) for name, value in told.items()}
     settings = load_settings(env="development", data_dir=data, **told)
     with (folder / "beside.log").open("w") as log:
-        beside = Supervisor(lambda name, line: print(name, line, file=log), lambda: None)
+        beside = Beside(log)
         try:
-            await beside.start(_provider(origin, port))
+            await beside.add(the_provider(origin, port))
             async with own_stack(data, **variables) as where:
-                await beside.start(_second_worker(settings, variables))
+                await beside.add(another_worker(SECOND, settings, variables))
                 headers = {"authorization": f"Bearer {where.secret_key}"}
                 async with (
                     httpx.AsyncClient(base_url=where.api, headers=headers, timeout=30) as api,
@@ -133,7 +142,7 @@ async def _on(folder: Path, postgres: StoppablePostgres, more: dict[str, Any]) -
                     vault = Database.open(postgres.vault, pool_size=4)
                     stand = Stand(
                         replace(where, simulator=origin), data, api, simulator, settings=settings, variables=variables,
-                        postgres=postgres, beside=beside, vault=vault, apps={},
+                        postgres=postgres, beside=beside, vault=vault, apps={}, apis=[where.api],
                     )  # fmt: skip
                     stand.apps = {provider: await stand.app(provider) for provider in (WINDOW, NONE)}
                     try:
@@ -142,19 +151,3 @@ async def _on(folder: Path, postgres: StoppablePostgres, more: dict[str, Any]) -
                         await vault.close()
         finally:
             await beside.stop()
-
-
-def _provider(origin: str, port: int) -> Part:
-    async def ready(_pid: int) -> bool:
-        try:
-            async with httpx.AsyncClient(timeout=2) as client:
-                return (await client.get(origin + "/")).is_success
-        except httpx.HTTPError:
-            return False
-
-    return Part(PROVIDER, (sys.executable, "-m", "tests.chaos.provider", str(port)), ready)
-
-
-def _second_worker(settings: Settings, variables: dict[str, str]) -> Part:
-    worker = next(part for part in others(settings) if part.name == "worker")
-    return replace(worker, name=SECOND, env={**variables, **worker.env}, stage=2)

@@ -12,9 +12,16 @@ from typing import Any
 
 from tests.chaos.plan import FAULTS, WINDOW, Blow, Kind
 from tests.chaos.seeding import Seeded
-from tests.chaos.stand import SECOND, TIMEOUT_SECONDS, Stand
+from tests.chaos.stand import SECOND, SECOND_API, THIRD, TIMEOUT_SECONDS, Stand
 
-PARTS = {Kind.WORKER: "worker", Kind.SECOND: SECOND, Kind.API: "api", Kind.ENGINE: "temporal"}
+PARTS = {
+    Kind.WORKER: "worker",
+    Kind.SECOND: SECOND,
+    Kind.THIRD: THIRD,
+    Kind.API: "api",
+    Kind.SECOND_API: SECOND_API,
+    Kind.ENGINE: "temporal",
+}
 TOKEN_ENDPOINT = {WINDOW: "token", "plain": "plain.token"}
 OUT_OF_ORDER = {WINDOW: ("token", "accessible-resources", "myself"), "plain": ("plain.token",)}
 """What an outage takes down. What readers use their tokens on goes on, or nothing could be said about those."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -61,3 +62,31 @@ class Line:
         if CLOSES.search(head):
             self.close()
         return answer
+
+
+class Lines:
+    """Servers that do the same, asked in turn; one that does not answer is passed over. For one task at a time."""
+
+    def __init__(self, origins: Sequence[str], first: int = 0) -> None:
+        self._lines = [Line(origin) for origin in origins]
+        self._turn = first
+
+    async def ask(
+        self, method: str, path: str, headers: dict[str, str], body: bytes = b"", within: float = 30
+    ) -> Answer:
+        """For what may be asked twice. Raises `TimeoutError`, or what the last one raised when none answers."""
+        turn, self._turn = self._turn, self._turn + 1
+        for tries in range(len(self._lines)):
+            line = self._lines[(turn + tries) % len(self._lines)]
+            try:
+                return await line.ask(method, path, headers, body, within)
+            except TimeoutError:
+                raise
+            except OSError:
+                if tries + 1 == len(self._lines):
+                    raise
+        raise AssertionError("there is no server")
+
+    def close(self) -> None:
+        for line in self._lines:
+            line.close()

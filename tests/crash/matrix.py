@@ -7,16 +7,18 @@ from pathlib import Path
 import httpx
 
 from tests.crash.postgres import StoppablePostgres, own_postgres
-from tests.crash.rounds import CUT, Blow, Outcome, kill, play
+from tests.crash.rounds import CUT, Blow, Outcome, ask_to_end, kill, play
 from tests.crash.stack import HoldingStack, holding_stack
 from tests.crash.table import Cell, Fault, expected
+from worker import GRACE
 
 SHORT = {"refresh_lease_seconds": 8, "provider_timeout_seconds": 4}
 """A killed worker is missed after ten seconds; its leases are over by then."""
 LONG = {"refresh_lease_seconds": 30, "provider_timeout_seconds": 15}
 """Whoever was held, and not killed, goes on inside its lease."""
-WITHHELD = {Fault.WORKER: 10.0}
-"""Seconds. A worker that is to be killed must not get its answer, however slow this machine is."""
+WITHHELD = {Fault.WORKER: 10.0, Fault.ASKED: 10.0}
+"""Seconds. A worker that is to be killed must not get its answer, however slow this machine is; one that is asked to
+end gets it when its time of grace is over."""
 WITHHELD_ELSE = 5.0
 PARTS = {Fault.WORKER: "worker", Fault.API: "api", Fault.TEMPORAL: "temporal"}
 OUTAGE_SECONDS = 2.0
@@ -47,6 +49,8 @@ async def _round(fault: Fault) -> dict[Cell, Outcome]:
 def _blow(fault: Fault, stack: HoldingStack, postgres: StoppablePostgres) -> Blow:
     if fault is Fault.DATABASE:
         return _outage(stack, postgres)
+    if fault is Fault.ASKED:
+        return ask_to_end(stack, PARTS[Fault.WORKER], beyond=GRACE.total_seconds() + 1)
     return kill(stack, PARTS[fault]) if fault in PARTS else CUT
 
 

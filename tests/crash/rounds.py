@@ -90,13 +90,23 @@ async def _watch(cases: Sequence[Case]) -> None:
 
 def kill(stack: HoldingStack, name: str) -> Blow:
     """SIGKILL for one part, which its supervisor starts again."""
+    return _signalled(stack, name, signal.SIGKILL)
+
+
+def ask_to_end(stack: HoldingStack, name: str, beyond: float) -> Blow:
+    """SIGTERM for one part, as from a deployment; those it holds are let go `beyond` seconds later."""
+    return _signalled(stack, name, signal.SIGTERM, beyond)
+
+
+def _signalled(stack: HoldingStack, name: str, number: signal.Signals, beyond: float = 0) -> Blow:
     killed = stack.process(name)
 
     async def strike() -> None:
         nonlocal killed
         killed = stack.process(name)
         assert killed is not None
-        os.kill(killed.pid, signal.SIGKILL)
+        os.kill(killed.pid, number)
+        await asyncio.sleep(beyond)
 
     async def mend() -> None:
         async def another() -> bool:

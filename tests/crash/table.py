@@ -18,6 +18,7 @@ class Fault(StrEnum):
     """What befalls the stack, once, while every life of a round is at its point."""
 
     WORKER = "worker SIGKILL"
+    ASKED = "worker SIGTERM"
     API = "API SIGKILL"
     TEMPORAL = "Temporal SIGKILL"
     DATABASE = "database stopped"
