@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3 python,\
 	$(shell $(name) -c 'import sys; sys.version_info >= (3, 11) and print("$(name)")' 2>/dev/null)))
 
-.PHONY: help install dev demo test browser screenshots red crash chaos year rehearse upgrade bench bench-smoke check fix lock clean
+.PHONY: help install dev demo test browser screenshots red crash chaos topology year rehearse upgrade bench bench-smoke check fix lock clean
 
 help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -53,6 +53,10 @@ chaos: $(STAMP) ## ten minutes of kills and faults under load; MINUTES=, SEED=, 
 		$(if $(CONNECTIONS),--connections $(CONNECTIONS)); \
 	soak=$$?; $(BIN)/python -m tests.chaos.detection; detection=$$?; \
 		$(BIN)/python -m pytest tests/end_to_end/in_process/test_outage.py && exit $$((soak + detection))
+
+topology: $(STAMP) ## two APIs and three workers, added, removed and killed under load; SECONDS=, SEED=, CONNECTIONS=
+	@$(BIN)/python -m tests.topology $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(CONNECTIONS),--connections $(CONNECTIONS))
 
 year: $(STAMP) ## connection-years in a minute; then a year and ninety days in simulated time (half an hour); ARGS="--connections 10000" for whole years
 	@$(BIN)/python -m tests.years $(ARGS)

@@ -14,12 +14,17 @@ IDLE = (3, 4)
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What was done in a stretch of time by so many processes. `busy`: the share of the machine's processors, or None."""
+    """What so many processes did in a stretch of time. `busy`: the share of the machine's processors, None: unknown."""
 
     processes: int
     seconds: float
     done: int
     busy: float | None = None
+
+    @property
+    def rate(self) -> float:
+        """Done in a second."""
+        return self.done / self.seconds
 
 
 def up_and_down(most: int) -> list[int]:
@@ -44,7 +49,7 @@ def figures(what: str, one: str, more: str, windows: Sequence[Window]) -> list[F
 
 def _told(windows: Sequence[Window], count: int, base: float) -> str:
     mine = [window for window in windows if window.processes == count]
-    each = [window.done / window.seconds for window in mine]
+    each = [window.rate for window in mine]
     rate = per_second(windows, count)
     ratio = f"{rate / base:.2f} of one" if base else "nothing done by one"
     busy = [window.busy for window in mine if window.busy is not None]

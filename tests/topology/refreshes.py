@@ -30,7 +30,7 @@ class Worked:
     """Seconds that each worker took to end, once it was asked to."""
 
 
-async def refresh_rates(stand: Stand, seconds: float) -> Worked:
+async def refresh_rates(stand: Stand, seconds: float, say: Callable[[str], None]) -> Worked:
     """One window for each number of workers on the way up and down. Both that come and go run at the start and end."""
     worked, here = Worked(), list(BESIDE)
     for count in up_and_down(1 + len(BESIDE)):
@@ -40,6 +40,7 @@ async def refresh_rates(stand: Stand, seconds: float) -> Worked:
             here.append(BESIDE[len(here)])
             await stand.add_worker(here[-1])
         worked.windows.append(await _window(stand, count, seconds))
+        say(f"{count} of the workers: {worked.windows[-1].rate:.1f} refreshes a second")
     for name in BESIDE[len(here) :]:
         await stand.add_worker(name)
     return worked

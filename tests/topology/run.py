@@ -100,7 +100,7 @@ async def _count(stand: Stand, struck: Struck, sower: Sower, seeded: Sequence[Se
     struck.say("their workflows are started; waiting until each has a token that ends within seconds")
     await all_renewed(stand)
     struck.say("refreshing as fast as can be, while workers come and go")
-    worked = await refresh_rates(stand, size.window)
+    worked = await refresh_rates(stand, size.window, struck.say)
     await sower.let_live(seeded, size.calm)
     struck.say("over; waiting until each has a token that lasts")
     await all_last(stand, size.calm[0] / 3)
