@@ -1,7 +1,7 @@
 """The hot path: everything a read of a credential needs, in one indexed select on a bare connection."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -16,6 +16,7 @@ from vault.database import Database
 from vault.tables import Credential, Life
 
 MOST = 50
+NARROWING = ("installation_id", "connection_id", "label", "provider_config_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,9 @@ class Found:
 
 async def find(db: Database, wanted: Wanted) -> Sequence[Found]:
     """The living, once active lives that fit; more than one is for the caller to tell apart."""
+    asked = _asked(wanted)
     async with db.connect() as connection:
-        rows = (await connection.execute(_query(_narrowed_by(wanted)), asdict(wanted))).all()
+        rows = (await connection.execute(_query(frozenset(asked)), asked)).all()
     return [_found(row) for row in rows]
 
 
@@ -119,37 +121,36 @@ def _joined() -> Select[*tuple[Any, ...]]:
 _ONE = _joined().where(col(Life.id) == bindparam("id"), col(Life.deleted_at).is_(None))
 
 
-def _narrowed_by(wanted: Wanted) -> frozenset[str]:
-    given = {
-        name for name in ("installation_id", "connection_id", "label", "provider_config_id") if getattr(wanted, name)
-    }
+def _asked(wanted: Wanted) -> dict[str, str]:
+    """What the select is narrowed by, by the names in `_CONDITIONS`: always by whose it is."""
+    whose = {"workspace_id": wanted.workspace_id, "tenant_id": wanted.tenant_id, "provider_id": wanted.provider_id}
+    given = {name: text for name in NARROWING if (text := getattr(wanted, name))}
+    if len(wanted.kinds) == 1:
+        given["kind"] = wanted.kinds[0]
     # A connection that is named by its id needs no user beside it.
     if Kind.CONNECTION in wanted.kinds and (wanted.user_id or not wanted.connection_id):
-        given.add("user_id")
-    return frozenset(given)
+        given["user_id"] = wanted.user_id
+    return whose | given
 
 
 @cache
-def _query(narrowed_by: frozenset[str]) -> Select[*tuple[Any, ...]]:
+def _query(asked: frozenset[str]) -> Select[*tuple[Any, ...]]:
     """The select of one kind of question, its values left open: to build it takes longer than to ask it."""
-    query = (
+    return (
         _joined()
-        .where(
-            col(Life.workspace_id) == bindparam("workspace_id"),
-            col(Life.tenant_id) == bindparam("tenant_id"),
-            col(Life.provider_id) == bindparam("provider_id"),
-            col(Life.deleted_at).is_(None),
-            col(Life.kind).in_(bindparam("kinds", expanding=True)),
-        )
+        .where(col(Life.deleted_at).is_(None), *(_CONDITIONS[name] for name in sorted(asked)))
         # What is preferred comes first, so that the limit cannot hide it: installations, then what is active.
         .order_by(col(Life.kind).desc(), col(Life.status), col(Life.created_at))
         .limit(MOST)
     )
-    return query.where(*(_NARROWING[name] for name in sorted(narrowed_by)))
 
 
 _INSTALLATION: BindParameter[str] = bindparam("installation_id")
-_NARROWING: dict[str, ColumnElement[bool]] = {
+_CONDITIONS: dict[str, ColumnElement[bool]] = {
+    "workspace_id": col(Life.workspace_id) == bindparam("workspace_id"),
+    "tenant_id": col(Life.tenant_id) == bindparam("tenant_id"),
+    "provider_id": col(Life.provider_id) == bindparam("provider_id"),
+    "kind": col(Life.kind) == bindparam("kind"),
     "user_id": col(Life.user_id) == bindparam("user_id"),
     "installation_id": or_(
         and_(col(Life.kind) == Kind.INSTALLATION, col(Life.id) == _INSTALLATION),
