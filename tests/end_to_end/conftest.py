@@ -71,8 +71,10 @@ class Stack:
     folder: Path
     api: httpx.AsyncClient
     simulator: httpx.AsyncClient
-    collector: Collector
-    metrics: dict[str, str]
+    collector: Collector | None = None
+    """What it sends traces to, where it does."""
+    metrics: dict[str, str] = field(default_factory=dict)
+    """Where each process shows its metrics, by its name."""
     made: int = field(default=0)
     variables: dict[str, str] = field(default_factory=dict)
 
