@@ -15,7 +15,7 @@ from tests.upgrade.stand import UpgradeStand, upgrade_stand
 from tests.upgrade.trees import run, with_migrations
 from vault.revisions import head
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 COLUMN, INDEX = "9001", "9002"
 REVISION = """

@@ -3,6 +3,8 @@
 In both ways: unversioned, and with Temporal's worker versioning by ramp and by the current version.
 """
 
+import asyncio
+import json
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
@@ -19,9 +21,9 @@ from temporalio.service import RPCError
 
 from tests.upgrade.fleet import CONNECTIONS, TOKEN_SECONDS, Fleet
 from tests.upgrade.stand import UpgradeStand, Worker, upgrade_stand
-from tests.upgrade.trees import BEFORE, GUARDED, LIFE, UNGUARDED, changed
+from tests.upgrade.trees import BEFORE, GUARDED, LIFE, ROOT, UNGUARDED, changed, run
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 DEPLOYMENT, OLD, NEW = "authpipe", "old-1", "new-2"
 
@@ -69,8 +71,18 @@ def failed_by(worker: Worker, histories: dict[str, list[Any]]) -> list[str]:
 
 
 def by(worker: Worker) -> Callable[[list[Any]], bool]:
-    """The whole run was this worker's."""
-    return lambda events: all(identity.startswith(worker.identity) for identity in taken_by(events))
+    """The whole run was this worker's, as far as it has come."""
+
+    def whole(events: list[Any]) -> bool:
+        taken = taken_by(events)
+        return bool(taken) and all(identity.startswith(worker.identity) for identity in taken)
+
+    return whole
+
+
+def reached(worker: Worker, histories: dict[str, list[Any]]) -> int:
+    """How many lives this worker had a part in."""
+    return sum(any(i.startswith(worker.identity) for i in taken_by(events)) for events in histories.values())
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["ended", "killed"])
@@ -103,6 +115,27 @@ async def test_an_unguarded_change_of_commands_leaves_lives_stuck_and_that_is_se
     await stand.worker(changed(tmp_path_factory.mktemp("wrong-build"), LIFE, BEFORE, UNGUARDED))
     await old.end(signal.SIGTERM)
     await stand.until(stand.stuck, 60)
+
+
+async def test_on_the_way_back_runs_that_the_old_build_cannot_read_are_started_anew(
+    stand: UpgradeStand, fleet: Fleet, new_build: Path
+) -> None:
+    new = await stand.worker(new_build)
+    await fleet.connect()
+    async with fleet.read_all_the_while():
+        await fleet.come_to(patched)
+        await stand.worker()
+        await new.end(signal.SIGTERM)
+        before = await fleet.generations()
+
+        async def reconciled() -> bool:
+            done = await asyncio.to_thread(run, ROOT, "reconcile", "--json", env=stand.environment)
+            findings = json.loads(done.stdout)["findings"]
+            return findings.get("stuck", {"found": 0})["found"] == 0 and not await stand.stuck()
+
+        await stand.until(reconciled, 240)
+        await fleet.refreshed_since(before)
+    await fleet.is_well()
 
 
 async def said_to_engine(call: Callable[[], Awaitable[Any]], stand: UpgradeStand) -> None:
@@ -146,13 +179,11 @@ async def test_versioned_workers_of_a_new_build_take_over_by_ramp_and_then_all(
         await fleet.refreshed_since(await fleet.generations())
         new = await versioned(stand, NEW, new_build)
         await fleet.refreshed_since(await fleet.generations())
-        assert not any(by(new)(events) for events in (await stand.histories()).values()), "nobody has made it current"
+        assert reached(new, await stand.histories()) == 0, "nobody has made it current"
 
         await ramp(stand, NEW, 50)
         await fleet.refreshed_since(await fleet.generations(), times=2)
-        seen = await stand.histories()
-        on_new = [life for life, events in seen.items() if any(i.startswith(new.identity) for i in taken_by(events))]
-        assert 0 < len(on_new) < CONNECTIONS, "some and not all"
+        assert 0 < reached(new, await stand.histories()) < CONNECTIONS, "some and not all"
 
         await make_current(stand, NEW)
         await old.end(signal.SIGKILL)

@@ -13,7 +13,7 @@ from runtime.ports import free_ports
 from runtime.settings import variable
 from tests.end_to_end.conftest import Stack
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 TENANTS = ("one", "two", "three")
 

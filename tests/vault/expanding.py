@@ -24,7 +24,10 @@ ADVICE = (
     (r"RENAME", "add the new name beside the old, write both for a release, then drop the old one"),
     (r"ALTER COLUMN \w+ TYPE", "add a column of the new type, write both for a release, then drop the old one"),
     (r"SET NOT NULL", "leave it empty and let the code refuse; checking every row holds the table"),
-    (r"ADD COLUMN .* NOT NULL", "give it a server_default, or let it be empty: versions before do not write it"),
+    (
+        r"ADD COLUMN (?!.*DEFAULT).* NOT NULL",
+        "give it a server_default, or let it be empty: versions before do not write it",
+    ),
     (r"ADD COLUMN", "give it a fixed default: one that is worked out writes every row anew while it holds the table"),
     (r"CREATE UNIQUE INDEX", "versions before may write what it refuses: check in the code, or make a new table"),
     (r"CREATE INDEX", "build it by vault.migrations.online.create_index, in a migration of its own"),
@@ -51,7 +54,7 @@ def _statements(migration: Any) -> Iterator[str]:
     with Operations.context(context):
         migration.upgrade()
     for statement in out.getvalue().split(";"):
-        if plain := " ".join(statement.split()):
+        if plain := " ".join(statement.replace('"', "").split()):
             yield plain
 
 

@@ -121,6 +121,33 @@ async def test_the_migrations_can_be_taken_back(opened, new_url: str) -> None:
         assert await (await tx.connection()).run_sync(down) == ["alembic_version"]
 
 
+async def test_a_table_that_stays_in_use_ends_migrating_plainly_and_the_next_try_does_it(
+    opened, new_postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever wants the table after it would wait as long as it does, so it lets go and tries again."""
+    await asyncio.to_thread(migrate, new_postgres_url)
+    db = opened(new_postgres_url)
+    async with db.transaction() as tx:
+        await tx.exec(text("UPDATE alembic_version SET version_num = '0004'"))
+    tries: list[str] = []
+
+    def upgrade(connection: Connection) -> None:
+        tries.append("")
+        connection.execute(text("ALTER TABLE workspace ADD COLUMN IF NOT EXISTS more text"))
+        connection.execute(text(f"UPDATE alembic_version SET version_num = '{head()}'"))
+        connection.commit()
+
+    monkeypatch.setattr(database, "upgrade", upgrade)
+    monkeypatch.setattr(database, "LOCK_SECONDS", 0.05)
+    monkeypatch.setattr(database, "LOCK_TRIES", 2)
+    async with db.transaction() as tx:
+        await tx.exec(text("SELECT count(*) FROM workspace"))
+        with pytest.raises(DatabaseUnusable, match=r"^the database is not migrated: a table stayed in use [^\n]+$"):
+            await asyncio.to_thread(migrate, new_postgres_url)
+    assert len(tries) == 2
+    assert (await asyncio.to_thread(migrate, new_postgres_url)).objection is None
+
+
 # --- opening ---
 
 

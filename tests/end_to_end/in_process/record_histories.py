@@ -204,7 +204,7 @@ async def test_a_withdrawn_grant_that_two_tenants_share(world: Any) -> None:
 
 async def test_check_ups_a_report_and_a_hold_that_is_released(world: Any) -> None:
     """A check-up by its timer, one that a builder's report brings forward, and a refresh after the config's hold."""
-    life_id = await connected(world, "jira", "admin")
+    life_id = await connected(world, "jira", "admin", lifetime=6)
     handle, life = await world.handle(life_id), await world.life(life_id)
 
     async def probed() -> Any:
@@ -220,11 +220,15 @@ async def test_check_ups_a_report_and_a_hold_that_is_released(world: Any) -> Non
     refusal = {"error": "access_denied"}
     await world.admin("POST", "faults", endpoint="token", kind="status", status=401, body=refusal, times=1)
     await fresh(world, life_id)
-    await reaches(world, life_id, lambda v: v.held_until is not None)
+    # It comes due, finds the hold, and waits for its breaker.
+    long = datetime.now(UTC) + timedelta(minutes=20)
+    await reaches(world, life_id, lambda v: v.held_until is not None and v.held_until > long)
+    held = (await world.life(life_id)).generation
     await change(world, ProviderConfig, life.provider_config_id, held_until=datetime.now(UTC))
     breaker = world.client.get_workflow_handle(breaker_of(ConfigIds("default", "jira", life.provider_config_id)))
     await breaker.signal(Breaker.look)
-    await reaches(world, life_id, lambda v: v.generation > life.generation and v.held_until is None)
+    await breaker.result()
+    await reaches(world, life_id, lambda v: v.generation > held)
     await keep(world, life_id, "checked_up_and_held")
 
 
