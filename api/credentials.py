@@ -74,14 +74,12 @@ async def get_credential(
     body: GetCredentialParams, request: Request, response: Response, caller: SecretCaller, deps: DepsOf
 ) -> GetCredentialResult:
     provider_of(deps, body.provider)
-    outcome = SERVED
     try:
         result = await _get(body, request, caller, deps)
     except Exception as error:
-        outcome = code_of(error)
+        deps.measures.read(body.provider, code_of(error))
         raise
-    finally:
-        deps.measures.read(body.provider, outcome)
+    deps.measures.read(body.provider, SERVED)
     response.headers["cache-control"] = "no-store"
     return result
 

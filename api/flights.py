@@ -1,6 +1,7 @@
 """One refresh flight per life and process: readers that need a newer credential at the same time share it."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from datetime import timedelta
@@ -17,14 +18,17 @@ BUCKET_SECONDS = 5
 RETRY_AFTER = 2
 # More updates at once only wait in the engine, before its own timers: they would keep from refreshing what is due.
 AT_ONCE = 32
+# A provider that hangs may keep its own readers waiting, not those of the others.
+AT_ONE_PROVIDER = 16
 
 
 class Flights:
-    """The flights under way, by life; those that ask the engine hold one of its `turns`."""
+    """The flights under way, by life; each asks the engine when it is its turn, among all and at its provider."""
 
     def __init__(self) -> None:
         self._flying: dict[str, asyncio.Task[None]] = {}
         self.turns = asyncio.Semaphore(AT_ONCE)
+        self.at_provider: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(AT_ONE_PROVIDER))
 
     def __len__(self) -> int:
         return len(self._flying)
@@ -65,7 +69,11 @@ async def renew(deps: ApiDeps, flights: Flights, life: OfConfig, seen: int, with
 
     async def ask() -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(deps.wait.total_seconds()), flights.turns:
+            async with (
+                asyncio.timeout(deps.wait.total_seconds()),
+                flights.at_provider[life.provider_id],
+                flights.turns,
+            ):
                 await deps.lives.ensure_fresh(life, seen, bucket, deps.wait)
 
     await flights.join(life.id, ask, within)

@@ -71,11 +71,15 @@ async def report_installation(life_id: PathId, body: ReportParams, caller: Secre
 
 async def _report(deps: ApiDeps, caller: Caller, kind: Kind, life_id: str, body: ReportParams) -> ReportResult:
     seen, now = await life_views.find(deps, caller, kind, life_id), deps.clock()
-    if seen.deleted:
-        raise Problem("not_connected", f"The {kind} was deleted.")
-    if seen.life.status == Status.NEEDS_REAUTH:
-        raise Problem("needs_reauth", f"The {kind} has to be connected again ({seen.life.reason}).")
+    _require_serving(seen.life)
     return _needless(seen.life, body, now) or await _bring_forward(deps, seen.life, now)
+
+
+def _require_serving(life: Life) -> None:
+    if life.deleted_at:
+        raise Problem("not_connected", f"The {life.kind} was deleted.")
+    if life.status == Status.NEEDS_REAUTH:
+        raise Problem("needs_reauth", f"The {life.kind} has to be connected again ({life.reason}).")
 
 
 def _needless(life: Life, body: ReportParams, now: datetime) -> ReportResult | None:
@@ -89,7 +93,10 @@ def _needless(life: Life, body: ReportParams, now: datetime) -> ReportResult | N
 
 async def _bring_forward(deps: ApiDeps, seen: Life, now: datetime) -> ReportResult:
     async with deps.db.transaction() as tx:
-        life = await lock_life(tx, seen.id) or seen
+        life = await lock_life(tx, seen.id)
+        if life is None:
+            raise Problem("not_connected", f"The {seen.kind} was deleted.")
+        _require_serving(life)
         moved = inbound.bring_forward(life, now, JUST_NOW)
     if moved:
         await woken(deps.lives, life)

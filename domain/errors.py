@@ -64,7 +64,7 @@ _ROWS = (
         "The vault has no room to write",
         "Tell the operator, and try again; nothing was left behind.",
     ),
-    ErrorCode("seal_broken", 500, "A sealed secret does not open", "Connect again; tell the operator."),
+    ErrorCode("seal_broken", 500, "A sealed secret does not open", "Tell the operator."),
     ErrorCode("internal", 500, "An error of ours", "Try again; if it stays, report it with the request id."),
     # What a provider that sends webhooks may meet.
     ErrorCode(

@@ -31,7 +31,7 @@ DYNAMIC_CONFIG = {
     "history.timerProcessorSchedulerWorkerCount": "64",
     "matching.enableFairness": "true",
     # Else every start and every change of an attribute reads the cluster's metadata anew, through the one connection
-    # that all writes need too. Ours are known from the start on (`--search-attribute`).
+    # that all writes need too. A new file knows ours from the start on (`--search-attribute`).
     "system.forceSearchAttributesCacheRefreshOnRead": "false",
 }
 # Four times the throughput of SQLite's defaults; after a power cut the last moments may be lost, not the file, and

@@ -169,14 +169,15 @@ async def _among_others(connection: AsyncConnection) -> Standing:
         _left_as_it_is(stands)
         try:
             await connection.run_sync(upgrade)
+            return await connection.run_sync(standing)
         except DBAPIError as error:
             if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
                 raise
             await connection.rollback()
             await asyncio.sleep(LOCK_SECONDS / 2)
     raise DatabaseUnusable(
-        "the database is not migrated: a table stayed in use all the time, perhaps by a backup under way; "
-        "nothing is left half done: run `authpipe migrate` again when that is over"
+        "the database is not wholly migrated: a table stayed in use all the time, perhaps by a backup under way; "
+        "no migration is left half done: run `authpipe migrate` again when that is over"
     )
 
 

@@ -125,8 +125,9 @@ def _asked(wanted: Wanted) -> dict[str, str]:
     """What the select is narrowed by, by the names in `_CONDITIONS`: always by whose it is."""
     whose = {"workspace_id": wanted.workspace_id, "tenant_id": wanted.tenant_id, "provider_id": wanted.provider_id}
     given = {name: text for name in NARROWING if (text := getattr(wanted, name))}
-    if len(wanted.kinds) == 1:
-        given["kind"] = wanted.kinds[0]
+    # Either one kind, or all there are.
+    if set(wanted.kinds) != set(Kind):
+        (given["kind"],) = wanted.kinds
     # A connection that is named by its id needs no user beside it.
     if Kind.CONNECTION in wanted.kinds and (wanted.user_id or not wanted.connection_id):
         given["user_id"] = wanted.user_id

@@ -4,7 +4,6 @@ Nothing is followed, little is read, nothing of an answer is shown: an address i
 """
 
 import asyncio
-import hmac
 import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -62,7 +61,8 @@ async def _look(client: httpx.AsyncClient, keys: Keys, url: str, config_ids: Seq
     for answered in (shown, called):
         if answered.fault:
             return found(Code.REDIRECT_URL_UNREACHABLE, f"{where}: {answered.fault}")
-    if not hmac.compare_digest(str(shown.body.get("instance")), str(await known_instance(keys))):
+    known = await known_instance(keys)
+    if known is None or shown.body.get("instance") != known:
         return found(Code.REDIRECT_URL_ASTRAY, f"{where}: {_who(shown)}")
     if called.body.get("code") != UNINVITED:
         return found(Code.REDIRECT_URL_ASTRAY, f"{where}: its path does not lead to /oauth/callback of this API")
