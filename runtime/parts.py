@@ -17,8 +17,6 @@ from workflows.queues import LIFE_QUEUE
 LIVE_PATH = "/health/live"
 # So that one can look on while a credential is renewed, or its end is noticed.
 TOKEN_SECONDS = 120
-# The engine writes through one connection, for which all others wait: on a full machine it must not wait for them.
-BEHIND_THE_ENGINE = 5
 
 
 def api_url(settings: Settings) -> str:
@@ -63,8 +61,8 @@ def others(settings: Settings) -> tuple[Part, ...]:
     where = ("--port", str(settings.simulator_port), "--state", str(state))
     simulator = ("-m", "simulator", *where, "--token-lifetime", str(TOKEN_SECONDS))
     return (
-        Part("worker", (sys.executable, "-m", "worker"), worker_ready, worker, niceness=BEHIND_THE_ENGINE),
-        Part("api", (sys.executable, "-m", "runtime.cli", "api"), api_ready, env, niceness=BEHIND_THE_ENGINE),
+        Part("worker", (sys.executable, "-m", "worker"), worker_ready, worker),
+        Part("api", (sys.executable, "-m", "runtime.cli", "api"), api_ready, env),
         Part("simulator", (sys.executable, *simulator), simulator_ready, env),
     )
 

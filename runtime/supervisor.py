@@ -23,7 +23,6 @@ class Part:
     """A program to keep running.
 
     `ready` is asked, with its process id, until it is true. Parts of a higher `stage` end before those of a lower.
-    On a full machine a part goes behind those of a lower `niceness`, which is added to our own.
     """
 
     name: str
@@ -31,7 +30,6 @@ class Part:
     ready: Callable[[int], Awaitable[bool]]
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     stage: int = 1
-    niceness: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +138,6 @@ class Supervisor:
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,
         )
-        _step_back(child.pid, part.niceness)
         kept.child, kept.noted = child, process(part.name, child.pid)
         self._changed()
         watchers = [
@@ -195,12 +192,6 @@ def _signal(kept: _Kept, number: signal.Signals) -> None:
     if kept.child:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(kept.child.pid, number)
-
-
-def _step_back(pid: int, by: int) -> None:
-    """Right after the start: threads that it has by then would keep their own."""
-    with contextlib.suppress(ProcessLookupError):
-        os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, 0) + by)
 
 
 def _how(code: int) -> str:

@@ -78,13 +78,6 @@ async def test_a_part_that_dies_is_started_again_and_that_is_said(supervisor: Su
     assert second.pid != first.pid
 
 
-async def test_a_part_steps_behind_those_of_a_lower_niceness(supervisor: Supervisor, heard: Heard) -> None:
-    await supervisor.start(replace(part(SLEEP), niceness=3))
-    (one,) = supervisor.processes
-    ours = os.getpriority(os.PRIO_PROCESS, 0)
-    assert os.getpriority(os.PRIO_PROCESS, one.pid) == min(ours + 3, 19)
-
-
 async def test_the_wait_grows_up_to_a_bound(supervisor: Supervisor, heard: Heard, eventually: Eventually) -> None:
     await supervisor.start(part("raise SystemExit(1)"))
     await heard.until("in 0.02 s")
