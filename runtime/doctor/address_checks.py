@@ -57,14 +57,13 @@ async def redirects(patient: Patient) -> AsyncIterator[Finding]:
 async def _look(client: httpx.AsyncClient, keys: Keys, url: str, config_ids: Sequence[str]) -> Finding | None:
     where = f"{url} (config {config_ids[0]}{f' and {len(config_ids) - 1} more' if config_ids[1:] else ''})"
     origin = urlsplit(url)._replace(path=INSTANCE, query="", fragment="").geturl()
-    shown, called = await _get(client, origin), await _get(client, url)
-    for answered in (shown, called):
-        if answered.fault:
-            return found(Code.REDIRECT_URL_UNREACHABLE, f"{where}: {answered.fault}")
+    shown = await _get(client, origin)
+    if shown.fault:
+        return found(Code.REDIRECT_URL_UNREACHABLE, f"{where}: {shown.fault}")
     known = await known_instance(keys)
     if known is None or shown.body.get("instance") != known:
         return found(Code.REDIRECT_URL_ASTRAY, f"{where}: {_who(shown)}")
-    if called.body.get("code") != UNINVITED:
+    if (await _get(client, url)).body.get("code") != UNINVITED:
         return found(Code.REDIRECT_URL_ASTRAY, f"{where}: its path does not lead to /oauth/callback of this API")
     return None
 
