@@ -14,10 +14,11 @@ from datetime import UTC, datetime, timedelta
 import httpx
 
 from bench.report import Goal, Report, Table
-from bench.seeding import Sown, Tokens, users
+from bench.seeding import Tokens, users
 from bench.sizes import Sizes
 from bench.stand import SQLITE, Lifetimes, Stand, own_stand
 from domain.schedule import JITTER_SHARE, LEAD_SHARE
+from vault.tables import Life
 
 FIRST_DUE = LEAD_SHARE + JITTER_SHARE
 """Share of its life before the end of the token, which is less than the longest lead here."""
@@ -60,7 +61,7 @@ async def _run(stand: Stand, count: int, life: timedelta) -> Herd:
     first_due = datetime.now(UTC) + timedelta(seconds=10 + count * START_SECONDS_EACH)
     expires_at = first_due + life * FIRST_DUE
     sown = await stand.sow(count, Tokens(expires_at - life, expires_at))
-    await stand.start_all()
+    await stand.start(sown)
     late = (datetime.now(UTC) - first_due).total_seconds()
     assert late < 0, f"starting {count} took {late:.0f} s too long: the first were due before the last were started"
     readers = asyncio.create_task(_read(stand, sown, expires_at + timedelta(seconds=5)))
@@ -72,7 +73,7 @@ async def _run(stand: Stand, count: int, life: timedelta) -> Herd:
     return Herd(expires_at, times, count, *await readers)
 
 
-async def _read(stand: Stand, sown: Sequence[Sown], until: datetime) -> tuple[int, int]:
+async def _read(stand: Stand, sown: Sequence[Life], until: datetime) -> tuple[int, int]:
     """Read any of them, ten times a second until a little after the end; how often, and how often in vain."""
     bodies, answers = users(sown, stand.config_id), list[int]()
     headers = {"authorization": f"Bearer {stand.where.secret_key}"}

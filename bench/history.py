@@ -7,10 +7,20 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 
 from bench.report import Goal, Table, median
-from bench.seeding import Sown
 from bench.stand import Stand
+from vault.tables import Life
 
-COMPLETED = EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED
+PLAIN = {
+    EventType.EVENT_TYPE_TIMER_STARTED,
+    EventType.EVENT_TYPE_TIMER_FIRED,
+    EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED,
+    EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED,
+    EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED,
+    EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED,
+    EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED,
+    EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED,
+}
+"""Of a refresh that nobody asked for and nothing came in between."""
 LOOKED_AT = 20
 MOST_EVENTS, MOST_KILOBYTES = 11, 1.2
 
@@ -35,7 +45,7 @@ class Left:
         )
 
 
-async def left_by_a_refresh(stand: Stand, sown: Sequence[Sown]) -> Left:
+async def left_by_a_refresh(stand: Stand, sown: Sequence[Life]) -> Left:
     """Looks at the present runs of a few that were just refreshed."""
     runs = [(await stand.handle(one).fetch_history()).events for one in sown[:LOOKED_AT]]
     found = [cycle for events in runs for cycle in cycles(events)]
@@ -45,11 +55,15 @@ async def left_by_a_refresh(stand: Stand, sown: Sequence[Sown]) -> Left:
 
 
 def cycles(events: Iterable[HistoryEvent]) -> list[list[HistoryEvent]]:
-    """The events from each timer to the next, as far as a refresh lies between them."""
+    """The events from each timer to the next, as far as a timer that fired and one activity lie between them."""
     cut: list[list[HistoryEvent]] = []
     for event in events:
         if event.event_type == EventType.EVENT_TYPE_TIMER_STARTED:
             cut.append([])
         if cut:
             cut[-1].append(event)
-    return [cycle for cycle in cut[:-1] if COMPLETED in [event.event_type for event in cycle]]
+    return [cycle for cycle in cut[:-1] if {event.event_type for event in cycle} == PLAIN and _once(cycle)]
+
+
+def _once(cycle: Sequence[HistoryEvent]) -> bool:
+    return [event.event_type for event in cycle].count(EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED) == 1

@@ -31,8 +31,8 @@ async def measure(sizes: Sizes) -> Report:
         held = [_held(stand, 0)]
         for connections in sizes.idle:
             now, before = datetime.now(UTC), held[-1].connections
-            await stand.sow(connections - before, Tokens(now, now + TOKEN_LIFE), first=before)
-            await stand.start_all()
+            sown = await stand.sow(connections - before, Tokens(now, now + TOKEN_LIFE), first=before)
+            await stand.start(sown)
             held.append(_held(stand, connections))
     return _report(held)
 

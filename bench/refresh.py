@@ -15,9 +15,10 @@ from bench import bare, history
 from bench.bare import Plan
 from bench.processes import cpu_seconds, differences, running
 from bench.report import Goal, Report, Table, median, spread
-from bench.seeding import Sown, Tokens
+from bench.seeding import Tokens
 from bench.sizes import Sizes
 from bench.stand import POSTGRES, SQLITE, Lifetimes, Stand, own_stand
+from vault.tables import Life
 
 TOKEN_SECONDS = 5
 """Refreshed after 3.5 to 4 seconds."""
@@ -78,8 +79,8 @@ def _row(name: str, bursts: Sequence[Burst], ratio: float) -> tuple[str, ...]:
     return name, f"{median(rates):.0f}", spread(rates), f"{ratio:.2f}", f"{sum(each.values()):.1f} ({told})"
 
 
-async def _in_turn(stand: Stand, sizes: Sizes) -> tuple[dict[str, list[Burst]], list[Sown]]:
-    file, sown = stand.folder / "bare.txt", list[Sown]()
+async def _in_turn(stand: Stand, sizes: Sizes) -> tuple[dict[str, list[Burst]], list[Life]]:
+    file, sown = stand.folder / "bare.txt", list[Life]()
     bursts: dict[str, list[Burst]] = {BARE: [], PRODUCT: []}
     async with running(tuple(bare.command(stand.engine_address, file)), stand.folder / "bare.log") as worker:
         sides = {BARE: _bare(stand, sizes, file, worker.pid), PRODUCT: _product(stand, sizes, sown)}
@@ -92,7 +93,7 @@ async def _in_turn(stand: Stand, sizes: Sizes) -> tuple[dict[str, list[Burst]], 
 async def _turn(side: Side, number: int, sizes: Sizes) -> Burst:
     """Start all, wait for the moment at which the first are due, and then until all had their turns."""
     seen, wanted = len(await side.times()), sizes.refreshing * sizes.refresh_times
-    begins = datetime.now(UTC) + timedelta(seconds=5 + sizes.refreshing * START_SECONDS_EACH)
+    begins = datetime.now(UTC) + timedelta(seconds=10 + sizes.refreshing * START_SECONDS_EACH)
     await side.start(number, begins)
     late = (datetime.now(UTC) - begins).total_seconds()
     assert late < 0, f"starting took {late:.0f} s too long for {sizes.refreshing}"
@@ -115,10 +116,10 @@ def _bare(stand: Stand, sizes: Sizes, file: Path, worker: int) -> Side:
     return Side(start, times, lambda: {"temporal": stand.cpu()["temporal"], "worker": cpu_seconds([worker])})
 
 
-def _product(stand: Stand, sizes: Sizes, sown: list[Sown]) -> Side:
+def _product(stand: Stand, sizes: Sizes, sown: list[Life]) -> Side:
     async def start(number: int, begins: datetime) -> None:
         tokens = Tokens.due(begins, FIRST_SPREAD)
         sown[:] = await stand.sow(sizes.refreshing, tokens, first=number * sizes.refreshing)
-        await stand.start_all()
+        await stand.start(sown)
 
     return Side(start, stand.times, stand.cpu)

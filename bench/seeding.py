@@ -43,20 +43,11 @@ class Tokens:
         return cls(at - life * 0.7, at + life * 0.3)
 
 
-@dataclass(frozen=True, slots=True)
-class Sown:
-    """A connection as a reader names it."""
-
-    life_id: str
-    tenant_id: str
-    user_id: str
-
-
 async def sow(
     db: Database, sealer: Sealer, config_id: str, count: int, tokens: Tokens, *, first: int = 0
-) -> list[Sown]:
+) -> list[Life]:
     """So many connections, numbered from `first`, at the config of that id. The engine knows nothing of them yet."""
-    sown: list[Sown] = []
+    sown: list[Life] = []
     for begin in range(first, first + count, AT_ONCE):
         numbers = range(begin, min(begin + AT_ONCE, first + count))
         lives = [_life(config_id, number, tokens) for number in numbers]
@@ -64,7 +55,7 @@ async def sow(
         async with db.transaction() as tx:
             await tx.exec(insert(Life), params=[life.model_dump() for life in lives])
             await tx.exec(insert(Credential), params=[secret.model_dump() for secret in secrets])
-        sown += [Sown(life.id, life.tenant_id, life.user_id) for life in lives]
+        sown += lives
     return sown
 
 
@@ -108,7 +99,7 @@ def _ref(tokens: Tokens) -> CredentialRef:
     return CredentialRef(1, tokens.issued_at, tokens.expires_at, refreshable=True, scopes=SCOPES)
 
 
-def users(sown: Sequence[Sown], config_id: str) -> list[dict[str, Any]]:
+def users(sown: Sequence[Life], config_id: str) -> list[dict[str, Any]]:
     """For each, the body that reads its credential."""
     return [
         {"provider": PROVIDER, "provider_config_id": config_id, "tenant_id": one.tenant_id, "user_id": one.user_id}

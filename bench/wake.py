@@ -11,9 +11,10 @@ from datetime import UTC, datetime, timedelta
 
 from bench.processes import cpu_seconds
 from bench.report import Report, Table, median
-from bench.seeding import Sown, Tokens
+from bench.seeding import Tokens
 from bench.sizes import Sizes
 from bench.stand import SQLITE, Lifetimes, Stand, own_stand
+from vault.tables import Life
 from workflows.life import ConnectionLife
 
 REFRESHES = 6
@@ -33,7 +34,7 @@ async def measure(sizes: Sizes) -> Report:
     async with own_stand(SQLITE, Lifetimes(TOKEN_SECONDS, REFRESHES - 1), provider_calls_per_second=10_000) as stand:
         soon = datetime.now(UTC) + timedelta(seconds=10)
         sown = await stand.sow(sizes.waking, Tokens.due(soon, timedelta(seconds=2)))
-        await stand.start_all()
+        await stand.start(sown)
         await stand.refreshed(len(sown) * REFRESHES, PATIENCE_SECONDS)
         events = median([(await stand.handle(one).describe()).history_length for one in sown])
         await _ask(stand, sown)
@@ -52,7 +53,7 @@ def _report(events: float, warm: Asked, cold: Asked) -> Report:
     return Report("wake", [Table("Waking a connection", ("", "ms", "worker's processor time, ms", "of warm"), rows)])
 
 
-async def _ask(stand: Stand, sown: Sequence[Sown]) -> Asked:
+async def _ask(stand: Stand, sown: Sequence[Life]) -> Asked:
     worker, took = stand.pid("worker"), list[float]()
     before = cpu_seconds([worker])
     for one in sown:
