@@ -18,8 +18,8 @@ def constants(*names: str) -> Iterator[str]:
     """Texts that activities give these names; read, not imported, as they are above this room."""
     for path in sorted(ROOT.glob("activities/*.py")):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id in names:
-                assert isinstance(node.value, ast.Constant)
+            named = isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+            if named and node.targets[0].id in names and isinstance(node.value, ast.Constant):
                 yield str(node.value.value)
 
 

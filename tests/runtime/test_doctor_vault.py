@@ -17,7 +17,7 @@ from runtime.vault_setup import open_vault
 from tests.runtime.doctoring import KEY, OTHER_KEY, only, outcome, wall_clock
 from vault.credentials import CURRENT, OAUTH_TOKEN, Secrets, seal
 from vault.crypto import Sealer
-from vault.database import head
+from vault.revisions import head
 from vault.tables import Credential, Life
 
 ONE_MINUTE = timedelta(minutes=1)

@@ -20,7 +20,7 @@ from runtime.ports import free_port
 from runtime.settings import load_settings
 from runtime.vault_setup import add_api_key
 from tests.runtime.doctoring import KEY
-from vault.database import alembic_config
+from vault.revisions import alembic_config
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 90

@@ -90,9 +90,9 @@ async def test_the_data_keys_are_wrapped_anew_by_the_first_key(settings: Setting
     old = development_key_file(settings).read_text().strip()
     new = f"key2:{'A' * 43}="
     both = settings_with(env="development", key_encryption_key=f"{new},{old}")
-    assert await rewrap_data_keys(both) == 1
-    assert await rewrap_data_keys(both) == 0
+    assert await rewrap_data_keys(both, lambda _done: None) == 1
+    assert await rewrap_data_keys(both, lambda _done: None) == 0
     async with open_vault(settings_with(env="development", key_encryption_key=new)) as vault:
         assert await vault.keys.data_key("default") == sealed_under
     with pytest.raises(StartError, match="'key2', which was not given"):
-        await rewrap_data_keys(settings)
+        await rewrap_data_keys(settings, lambda _done: None)

@@ -65,7 +65,7 @@ async def test_every_route_but_the_pages_and_health_wants_a_key(app: Any, client
         (
             *("/oauth/visit/", "/oauth/callback", "/oauth/sites/", "/oauth/done/", "/oauth/refused/"),
             # The last shows the provider's signature instead.
-            *("/health/", "/openapi.json", "/webhooks/"),
+            *("/health/", "/openapi.json", "/oauth/instance", "/webhooks/"),
         ),
     )
     for path, methods in app.openapi()["paths"].items():
