@@ -63,7 +63,7 @@ year: $(STAMP) ## connection-years in a minute; then a year and ninety days in s
 	@$(BIN)/python -m pytest -m slow -k "ninety_days or two_days or for_a_year" tests/end_to_end
 
 rehearse: $(STAMP) ## build as the image does, back the vault up, restore it into an empty engine
-	@$(BIN)/python -m pytest tests/deploy
+	@$(BIN)/python -m pytest tests/deploy tests/end_to_end/test_doctor.py tests/end_to_end/test_telemetry.py tests/runtime/test_sigterm.py
 
 upgrade: $(STAMP) ## let workers of a new build, and migrations of a new version, take over while everything runs
 	@$(BIN)/python -m pytest tests/upgrade

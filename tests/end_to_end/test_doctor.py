@@ -5,6 +5,10 @@ import json
 import os
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.slow  # runs in `make rehearse`
+
 
 async def doctor(stack):
     """Exit code and report of the command, with the settings of the stack's own parts."""

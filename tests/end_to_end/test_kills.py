@@ -12,6 +12,11 @@ ONE = ("Acme Engineering",)
 async def connected(stack, **rules):
     app = await stack.app(**rules)
     await app.consent("/oauth/installs", "admin", ONE, tenant_id="t")
+
+    async def serves():
+        return (await app.read("t")).status_code == 200
+
+    await stack.until(serves)
     return app
 
 

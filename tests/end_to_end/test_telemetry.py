@@ -4,6 +4,7 @@ import os
 import signal
 from functools import partial
 
+import pytest
 from temporalio.client import Client
 
 from activities.measures import METRICS
@@ -11,6 +12,8 @@ from tests.deploy.telemetry import named_metrics, scraped_names
 from tests.end_to_end.receiver import receiving
 from tests.end_to_end.test_law_01_canary import engine
 from workflows.queues import LIFE_QUEUE
+
+pytestmark = pytest.mark.slow  # runs in `make rehearse`
 
 ONE = ("Acme Engineering",)
 

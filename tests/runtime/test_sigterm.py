@@ -22,6 +22,8 @@ from runtime.vault_setup import add_api_key
 from tests.runtime.doctoring import KEY
 from vault.revisions import alembic_config
 
+pytestmark = pytest.mark.slow  # runs in `make rehearse`
+
 ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 90
 FULL = Path("/dev/full")

@@ -142,7 +142,9 @@ async def test_a_table_that_stays_in_use_ends_migrating_plainly_and_the_next_try
     monkeypatch.setattr(database, "LOCK_TRIES", 2)
     async with db.transaction() as tx:
         await tx.exec(text("SELECT count(*) FROM workspace"))
-        with pytest.raises(DatabaseUnusable, match=r"^the database is not migrated: a table stayed in use [^\n]+$"):
+        with pytest.raises(
+            DatabaseUnusable, match=r"^the database is not wholly migrated: a table stayed in use [^\n]+$"
+        ):
             await asyncio.to_thread(migrate, new_postgres_url)
     assert len(tries) == 2
     assert (await asyncio.to_thread(migrate, new_postgres_url)).objection is None

@@ -58,11 +58,11 @@ async def test_each_notice_is_given_once(change: Any, told_by: Any, now: datetim
 
 
 async def test_a_notice_says_why_and_when(change: Any, told_by: Any, db: Database, now: datetime) -> None:
-    await change(client_secret_expires_at=now + 2 * DAY)
-    await told_by(0.5)
+    await change(client_secret_expires_at=now + 20 * DAY)
+    await told_by(6.5)
     async with db.reading() as tx:
         (event,) = (await tx.exec(select(Event))).all()
-    due = {"reason": "client_secret", "days": 3, "due_at": (now + 2 * DAY).isoformat()}
+    due = {"reason": "client_secret", "days": 14, "due_at": (now + 20 * DAY).isoformat()}
     assert due.items() <= (event.data or {}).items()
 
 
@@ -82,16 +82,16 @@ async def test_a_new_secret_silences_the_notices_of_the_one_before(
 
 
 async def test_a_later_end_of_the_same_secret_is_told_of_anew(change: Any, told_by: Any, now: datetime) -> None:
-    await change(client_secret_expires_at=now + 10 * DAY)
-    assert await told_by(1) == [14]
-    await change(client_secret_expires_at=now + 40 * DAY)
-    assert await told_by(20) == [14]
-    assert await told_by(27) == [14, 14]
+    await change(client_secret_expires_at=now + 20 * DAY)
+    assert await told_by(7) == [14]
+    await change(client_secret_expires_at=now + 60 * DAY)
+    assert await told_by(30) == [14]
+    assert await told_by(47) == [14, 14]
 
 
 async def test_nobody_is_told_of_a_deleted_config(
     db: Database, change: Any, config: ProviderConfig, told_by: Any, clock: Any, now: datetime
 ) -> None:
-    await change(client_secret_expires_at=now + 10 * DAY)
+    await change(client_secret_expires_at=now + 20 * DAY)
     assert await configs.delete(db, "default", config.id, clock())
-    assert await told_by(1) == []
+    assert await told_by(7) == []
