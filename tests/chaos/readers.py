@@ -24,6 +24,13 @@ AFTER_AN_ERROR = 0.5
 MOST_LONGER = 1.5
 WITHIN = 40.0
 JSON = {"content-type": "application/json"}
+CREDENTIALS = "/api/credentials"
+
+
+def asked_for(whose: Seeded) -> bytes:
+    """The body of a request for its credential."""
+    body = {"provider": whose.provider, "tenant_id": whose.tenant, "user_id": whose.user}
+    return json.dumps({**body, "provider_config_id": whose.config_id}).encode()
 
 
 class Turns:
@@ -90,10 +97,8 @@ class Reader:
 
     async def _fetch(self, whose: Seeded) -> Fetch:
         began = time.monotonic()
-        body = {"provider": whose.provider, "tenant_id": whose.tenant, "user_id": whose.user}
-        asked = json.dumps({**body, "provider_config_id": whose.config_id}).encode()
         try:
-            answer = await self._api.ask("POST", "/api/credentials", self._headers, asked, WITHIN)
+            answer = await self._api.ask("POST", CREDENTIALS, self._headers, asked_for(whose), WITHIN)
         except OSError:
             return Fetch.NO_CONNECTION
         self._shared.took.append(time.monotonic() - began)

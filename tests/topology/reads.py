@@ -1,11 +1,10 @@
 """Reads of a credential, as many as can be had: one API process asked alone, and both in turn."""
 
 import asyncio
-import json
 import time
 from collections.abc import Sequence
 
-from tests.chaos.readers import JSON
+from tests.chaos.readers import CREDENTIALS, JSON, asked_for
 from tests.chaos.seeding import Seeded
 from tests.chaos.stand import Stand
 from tests.chaos.wire import Lines
@@ -20,16 +19,11 @@ async def read_rates(stand: Stand, seeded: Sequence[Seeded], seconds: float) -> 
 
 
 async def _window(stand: Stand, seeded: Sequence[Seeded], count: int, seconds: float) -> Window:
-    bodies = [json.dumps(_asked(one)).encode() for one in seeded]
+    bodies = [asked_for(one) for one in seeded]
     before, began = ticks_now(), time.monotonic()
     reading = (_read(stand, stand.apis[:count], number, bodies, began + seconds) for number in range(READERS))
     done = sum(await asyncio.gather(*reading))
     return Window(count, time.monotonic() - began, done, before.busy_until(ticks_now()))
-
-
-def _asked(one: Seeded) -> dict[str, str]:
-    body = {"provider": one.provider, "provider_config_id": one.config_id}
-    return {**body, "tenant_id": one.tenant, "user_id": one.user}
 
 
 async def _read(stand: Stand, apis: Sequence[str], number: int, bodies: Sequence[bytes], until: float) -> int:
@@ -38,7 +32,7 @@ async def _read(stand: Stand, apis: Sequence[str], number: int, bodies: Sequence
     headers = {**JSON, "authorization": f"Bearer {stand.where.secret_key}"}
     while time.monotonic() < until:
         body = bodies[(number + done) % len(bodies)]
-        answer = await lines.ask("POST", "/api/credentials", headers, body)
+        answer = await lines.ask("POST", CREDENTIALS, headers, body)
         assert answer.status == 200, answer.body
         done += 1
     lines.close()
