@@ -28,12 +28,10 @@ from runtime.parts import polls
 from runtime.ports import free_ports
 from runtime.processes import read_record
 from runtime.settings import Settings, load_settings, variable
-from runtime.vault_setup import clock
+from runtime.vault_setup import keys_of
 from tests.crash.postgres import own_postgres
 from vault.crypto import Sealer
 from vault.database import Database
-from vault.key_store import SqlKeyStore
-from vault.keys import KeyRing, Keys
 from vault.ledger import SUCCEEDED
 from vault.tables import Life, TokenAttempt
 from workflows.life import ConnectionLife
@@ -168,8 +166,7 @@ async def own_stand(vault: str, lifetimes: Lifetimes, **settings: Any) -> AsyncI
 
 def sealer_of(settings: Settings, db: Database) -> Sealer:
     """What seals as the product's own processes do."""
-    given = load_key_ring(settings)
-    return Sealer(Keys(SqlKeyStore(db), KeyRing(given, active=next(iter(given))), clock))
+    return Sealer(keys_of(db, load_key_ring(settings)))
 
 
 @asynccontextmanager

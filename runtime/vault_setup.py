@@ -1,7 +1,7 @@
 """Opens the vault for a process, with the checks of a start: schema, keys. Also what the command does to it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -40,9 +40,19 @@ async def open_vault(settings: Settings) -> AsyncIterator[Vault]:
     given = load_key_ring(settings)
     async with open_database(settings) as db:
         with _one_line():
-            keys = Keys(SqlKeyStore(db), KeyRing(given, active=next(iter(given))), clock)
+            keys = keys_of(db, given)
             await keys.check()
         yield Vault(db, keys)
+
+
+def ring_of(given: Mapping[str, bytes]) -> KeyRing:
+    """All of the keys open, the first one seals."""
+    return KeyRing(given, active=next(iter(given)))
+
+
+def keys_of(db: Database, given: Mapping[str, bytes]) -> Keys:
+    """The data keys in that database, under these key-encryption keys."""
+    return Keys(SqlKeyStore(db), ring_of(given), clock)
 
 
 @asynccontextmanager

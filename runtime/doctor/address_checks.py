@@ -16,7 +16,6 @@ from runtime.doctor.findings import Code, Finding, found
 from runtime.doctor.patient import Patient
 from vault.configs import redirect_urls
 from vault.instance import known_instance
-from vault.key_store import SqlKeyStore
 from vault.keys import Keys
 
 INSTANCE = "/oauth/instance"
@@ -40,13 +39,12 @@ class Answered:
 async def redirects(patient: Patient) -> AsyncIterator[Finding]:
     """Each redirect URL of an enabled config: does its origin show this vault, and does it lead to our callback?"""
     urls = await redirect_urls(patient.db)
-    keys = Keys(SqlKeyStore(patient.db), patient.ring, patient.clock)
     free = asyncio.Semaphore(AT_ONCE)
     async with httpx.AsyncClient(headers=_PLAIN_JSON) as client:
 
         async def look(url: str) -> Finding | None:
             async with free:
-                return await _look(client, keys, url, urls[url])
+                return await _look(client, patient.keys, url, urls[url])
 
         for looking in asyncio.as_completed([look(url) for url in urls]):
             finding = await looking

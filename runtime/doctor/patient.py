@@ -12,7 +12,8 @@ from temporalio.client import Client
 
 from runtime.settings import Settings
 from vault.database import Database
-from vault.keys import KeyRing
+from vault.key_store import SqlKeyStore
+from vault.keys import KeyRing, Keys
 
 T = TypeVar("T")
 CLOSE_SECONDS = 2.0
@@ -27,6 +28,11 @@ class Patient:
     ring: KeyRing = field(init=False, repr=False)
     db: Database = field(init=False)
     client: Client = field(init=False)
+
+    @property
+    def keys(self) -> Keys:
+        """The data keys of its vault."""
+        return Keys(SqlKeyStore(self.db), self.ring, self.clock)
 
     async def close(self) -> None:
         """Let go of the database, within a moment."""

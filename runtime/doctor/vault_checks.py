@@ -11,12 +11,12 @@ from runtime.doctor.patient import Patient, aside
 from runtime.errors import KeyMissingError, KeyRingError
 from runtime.keys import read_key_ring
 from runtime.settings import variable
+from runtime.vault_setup import ring_of
 from vault import reconciling
 from vault.credentials import newest, open_secrets
 from vault.crypto import SealBroken, Sealer
 from vault.database import Database, DatabaseUnusable, absent_file
-from vault.key_store import SqlKeyStore
-from vault.keys import KeyEncryptionKeyMissing, KeyRing, Keys
+from vault.keys import KeyEncryptionKeyMissing
 from vault.revisions import head
 
 ROWS_TRIED = 50
@@ -40,7 +40,7 @@ async def keys(patient: Patient) -> AsyncIterator[Finding]:
     """Whether the keys can be read; not yet whether they fit."""
     try:
         given = await aside(lambda: read_key_ring(patient.settings))
-        patient.ring = KeyRing(given, active=next(iter(given)))
+        patient.ring = ring_of(given)
     except KeyMissingError as fault:
         yield found(Code.KEY_MISSING, str(fault).partition(";")[0], _KEY_TO_MAKE)
     except KeyRingError as fault:
@@ -106,14 +106,14 @@ def _side(ahead: timedelta) -> str:
 
 async def vault_keys(patient: Patient) -> AsyncIterator[Finding]:
     """Whether the keys that were given open what this vault's data keys are wrapped by."""
-    for fault in await _keys(patient).faults():
+    for fault in await patient.keys.faults():
         code = Code.KEY_MISSING if isinstance(fault, KeyEncryptionKeyMissing) else Code.KEY_WRONG
         yield found(code, str(fault).partition(";")[0])
 
 
 async def rows(patient: Patient) -> AsyncIterator[Finding]:
     """Whether the newest credentials open where they lie. What is opened is looked at by nobody."""
-    sealer = Sealer(_keys(patient))
+    sealer = Sealer(patient.keys)
     tried = await newest(patient.db, ROWS_TRIED)
     shut = []
     for life, credential in tried:
@@ -124,10 +124,6 @@ async def rows(patient: Patient) -> AsyncIterator[Finding]:
     if shut:
         examples = ", ".join(shut[:EXAMPLES])
         yield found(Code.ROWS_DO_NOT_OPEN, f"{len(shut)} of the {len(tried)} newest credentials, such as {examples}")
-
-
-def _keys(patient: Patient) -> Keys:
-    return Keys(SqlKeyStore(patient.db), patient.ring, patient.clock)
 
 
 async def overdue(patient: Patient) -> AsyncIterator[Finding]:

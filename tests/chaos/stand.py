@@ -17,15 +17,13 @@ from runtime.keys import load_key_ring
 from runtime.parts import environment
 from runtime.ports import free_port, free_ports
 from runtime.settings import Settings, load_settings, variable
-from runtime.vault_setup import clock
+from runtime.vault_setup import keys_of
 from tests.chaos.beside import Beside, another_api, another_worker, the_provider
 from tests.chaos.plan import NONE, WINDOW
 from tests.crash.postgres import StoppablePostgres, own_postgres
 from tests.end_to_end.conftest import PLAIN_FILE, App, Stack
 from vault.crypto import Sealer
 from vault.database import Database
-from vault.key_store import SqlKeyStore
-from vault.keys import KeyRing, Keys
 
 LEASE_SECONDS = 12
 TIMEOUT_SECONDS = 8
@@ -48,8 +46,7 @@ class Stand(Stack):
 
     @property
     def sealer(self) -> Sealer:
-        given = load_key_ring(self.settings)
-        return Sealer(Keys(SqlKeyStore(self.vault), KeyRing(given, active=next(iter(given))), clock))
+        return Sealer(keys_of(self.vault, load_key_ring(self.settings)))
 
     def kill(self, name: str) -> bool:
         """SIGKILL for a part, whose supervisor starts it again; False if it was down already."""
