@@ -40,7 +40,7 @@ async def _loaded(deps: Deps, tx: AsyncSession, life: Life) -> Loaded:
         knows_holds=True,
         moves_waiting=True,
         in_doubt_until=await ledger.in_doubt_until(tx, life.id),
-        withheld=credential is not None and credential.refused_at is not None,
+        withheld=credentials.is_withheld(credential),
     )
 
 

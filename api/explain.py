@@ -81,8 +81,7 @@ async def _explain(
     async with deps.db.reading() as tx:
         past, credential = await past_of(tx, seen.life), await credentials.current(tx, life_id)
         config = await tx.get(ProviderConfig, seen.life.provider_config_id)
-    withheld = credential is not None and credential.refused_at is not None
-    standing, known = _standing(seen, config, withheld=withheld), shown(seen)
+    standing, known = _standing(seen, config, withheld=credentials.is_withheld(credential)), shown(seen)
     head, entries = headline(standing), tell(past.happened)
     told = entries[-MOST_ENTRIES:]
     return ExplainResponse(

@@ -30,9 +30,6 @@ class Flights:
         self.turns = asyncio.Semaphore(AT_ONCE)
         self.at_provider: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(AT_ONE_PROVIDER))
 
-    def __len__(self) -> int:
-        return len(self._flying)
-
     async def join(self, life_id: str, start: Callable[[], Coroutine[Any, Any, None]], within: timedelta) -> None:
         """Join the flight of this life, or start it. It goes on for the others when one leaves or waits no longer."""
         flight = self._flying.get(life_id)

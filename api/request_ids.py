@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from activities.causes import REQUEST_ID, WELL_FORMED, trace_names
-from domain.identity import names_in, workflow_id
+from domain.identity import workflow_id
 from vault.tables import AuthSession, Life
 
 NAME = "x-request-id"
@@ -46,4 +46,4 @@ def about(row: Life | AuthSession) -> None:
 def about_life(workspace_id: str, kind: str, provider_id: str, life_id: str) -> None:
     """The same, of what is known of a life without its row."""
     owner = workflow_id(workspace_id, kind, provider_id, life_id)
-    bind_contextvars(workflow_id=owner, **names_in(owner))
+    bind_contextvars(workflow_id=owner, provider=provider_id, life_id=life_id)

@@ -5,6 +5,7 @@ import unicodedata
 from domain.life import Kind
 
 MAX_BUILDER_ID = 128
+KINDS = frozenset(Kind)
 
 
 def workflow_id(workspace_id: str, kind: str, provider_id: str, life_id: str) -> str:
@@ -18,7 +19,7 @@ def names_in(workflow_id: str) -> dict[str, str]:
     if len(parts) != 4:
         return {}
     _, kind, provider, id_ = parts
-    return {"provider": provider, "life_id" if kind in tuple(Kind) else "provider_config_id": id_}
+    return {"provider": provider, "life_id" if kind in KINDS else "provider_config_id": id_}
 
 
 def builder_id_problem(value: str) -> str | None:

@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as UnreadableSetting
 
 from domain.addresses import parse_networks
-from runtime.database_url import read_database_url
+from runtime.database_url import LONGEST_LABEL, read_database_url
 from runtime.errors import SettingsError
 from runtime.pace import STARTS_PER_SECOND
 from runtime.rates import CALLS_PER_SECOND, PROBE_SHARE
@@ -22,7 +22,6 @@ PREFIX = "AUTHPIPE_"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
-LONGEST_LABEL = 63
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 

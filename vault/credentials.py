@@ -99,6 +99,11 @@ async def current(tx: AsyncSession, life_id: str) -> Credential | None:
     return (await tx.exec(query)).first()
 
 
+def is_withheld(credential: Credential | None) -> bool:
+    """Whether the provider's API refused its access token, which is then not served."""
+    return credential is not None and credential.refused_at is not None
+
+
 async def newest(db: Database, limit: int) -> list[tuple[Life, Credential]]:
     """The credentials that were written last, with the lives that are served from them."""
     query = (

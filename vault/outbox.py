@@ -86,7 +86,7 @@ async def put_back(tx: AsyncSession, claimed: Claimed, error: str) -> None:
 async def release(tx: AsyncSession, workspace_id: str, now: datetime) -> None:
     """The endpoint is back: what waits for another try need not wait any longer. What is under way is left alone."""
     later = col(Outbox.next_attempt_at) > now + LEASE
-    await tx.exec(update(Outbox).where(_of(workspace_id), *_WAITING, later).values(next_attempt_at=now))
+    await tx.exec(update(Outbox).where(_of(workspace_id), *WAITING, later).values(next_attempt_at=now))
 
 
 async def hasten(tx: AsyncSession, workspace_id: str, now: datetime) -> None:
@@ -98,18 +98,18 @@ async def hasten(tx: AsyncSession, workspace_id: str, now: datetime) -> None:
     in_minutes, error = now + LONGEST_PAUSE, col(Outbox.last_error)
     refused = error.startswith("status_4", autoescape=True) & error.not_in(MOMENTARY)
     later = (col(Outbox.next_attempt_at) > in_minutes, ~refused)
-    await tx.exec(update(Outbox).where(_of(workspace_id), *_WAITING, *later).values(next_attempt_at=in_minutes))
+    await tx.exec(update(Outbox).where(_of(workspace_id), *WAITING, *later).values(next_attempt_at=in_minutes))
 
 
 async def restart(tx: AsyncSession, workspace_id: str) -> None:
     """Another endpoint: what waits has failed nowhere yet."""
     values = {"attempts": 0, "first_attempt_at": None, "next_attempt_at": None, "last_error": ""}
-    await tx.exec(update(Outbox).where(_of(workspace_id), *_WAITING).values(**values))
+    await tx.exec(update(Outbox).where(_of(workspace_id), *WAITING).values(**values))
 
 
 async def drop(tx: AsyncSession, workspace_id: str) -> None:
     """Nobody is to be told any more: what waits leaves the queue. The events themselves stay."""
-    await tx.exec(delete(Outbox).where(_of(workspace_id), *_WAITING))
+    await tx.exec(delete(Outbox).where(_of(workspace_id), *WAITING))
 
 
 async def replay(tx: AsyncSession, event: Event) -> Outbox:
@@ -161,14 +161,7 @@ async def overdue_workspaces(
 
 
 # These two conditions, spelt as in the partial index that holds the waiting rows alone.
-_WAITING: tuple[ColumnElement[bool], ...] = (col(Outbox.delivered_at).is_(None), col(Outbox.dead_at).is_(None))
-
-
-def is_waiting() -> tuple[ColumnElement[bool], ...]:
-    """The conditions on what is neither delivered nor given up."""
-    return _WAITING
-
-
+WAITING: tuple[ColumnElement[bool], ...] = (col(Outbox.delivered_at).is_(None), col(Outbox.dead_at).is_(None))
 _due_at: ColumnElement[Any] = func.coalesce(col(Outbox.next_attempt_at), col(Outbox.created_at), type_=UtcDateTime())
 
 
@@ -182,7 +175,7 @@ def _heads(whose: ColumnElement[bool]) -> CTE:
         select(func.min(col(Event.sequence)).label("sequence"))
         .select_from(Outbox)
         .join(Event, col(Event.id) == col(Outbox.event_id))
-        .where(whose, *_WAITING)
+        .where(whose, *WAITING)
         .group_by(col(Outbox.workspace_id), col(Outbox.life_id))
     )
     return oldest.cte("heads").prefix_with("MATERIALIZED", dialect="postgresql")
@@ -202,12 +195,12 @@ def _of(workspace_id: str) -> ColumnElement[bool]:
 
 
 def _mine(claimed: Claimed) -> tuple[ColumnElement[bool], ...]:
-    return (col(Outbox.event_id) == claimed.event.id, col(Outbox.attempts) == claimed.attempts, *_WAITING)
+    return (col(Outbox.event_id) == claimed.event.id, col(Outbox.attempts) == claimed.attempts, *WAITING)
 
 
 async def _take(tx: AsyncSession, row: Outbox, now: datetime, early: bool) -> bool:
     """False if another worker was first; it waited for us, or we for it, at this very statement."""
-    seen = (col(Outbox.event_id) == row.event_id, col(Outbox.attempts) == row.attempts, _free(now, early), *_WAITING)
+    seen = (col(Outbox.event_id) == row.event_id, col(Outbox.attempts) == row.attempts, _free(now, early), *WAITING)
     values = {"attempts": row.attempts + 1, "next_attempt_at": now + LEASE}
     first = {} if row.first_attempt_at else {"first_attempt_at": now}
     return bool((await tx.exec(update(Outbox).where(*seen).values(**values, **first))).rowcount)

@@ -14,7 +14,7 @@ from domain.life import Status
 from vault.database import Database
 from vault.holds import is_held
 from vault.ledger import REFRESH
-from vault.outbox import is_waiting
+from vault.outbox import WAITING
 from vault.reconciling import is_overdue
 from vault.tables import Life, Outbox, ProviderConfig, TokenAttempt, WebhookEndpoint
 
@@ -97,7 +97,7 @@ def _held() -> Select[*tuple[Any, ...]]:
 def _waiting() -> Select[*tuple[Any, ...]]:
     listening = select(col(WebhookEndpoint.workspace_id)).where(col(WebhookEndpoint.disabled_at).is_(None))
     theirs = col(Outbox.workspace_id).in_(listening)
-    return select(func.min(col(Outbox.created_at)), func.count()).where(theirs, *is_waiting())
+    return select(func.min(col(Outbox.created_at)), func.count()).where(theirs, *WAITING)
 
 
 async def _rows(tx: AsyncSession, query: Select[*tuple[Any, ...]]) -> list[Any]:

@@ -52,7 +52,7 @@ async def test_the_engine_is_asked_for_a_bounded_number_of_lives_at_once(
     readers = [asyncio.create_task(ask(user)) for user in users]
     flights: Flights = app.state.flights
     async with asyncio.timeout(20):
-        while len(flights) < len(users) or asked < bound:  # noqa: ASYNC110 (flights set no event of ours)
+        while len(flights._flying) < len(users) or asked < bound:  # noqa: ASYNC110 (flights set no event of ours)
             await asyncio.sleep(0.01)
     landed.set()
     answers = await asyncio.gather(*readers)
