@@ -14,7 +14,7 @@ from sqlmodel import col, select
 from tests.chaos.counting import End, Fate, Gaps, cause, fate
 from tests.chaos.plan import NONE, PROVIDERS, WINDOW
 from tests.chaos.seeding import Seeded
-from tests.chaos.sends import Presented, Sent, first_in_doubt, offends, sent_twice
+from tests.chaos.sends import Presented, Sent, first_in_doubt, offends, sent_twice, told
 from tests.chaos.stand import LEASE_SECONDS, Stand
 from tests.chaos.striking import Struck
 from vault.ledger import REFRESH
@@ -62,7 +62,8 @@ class Judgement:
     """Each grant lost without a window, with the blow that made it."""
     needless: list[str] = field(default_factory=list)
     twice_by_provider: int = 0
-    twice_by_ledger: int = 0
+    twice: list[str] = field(default_factory=list)
+    """Each send that the ledger holds against the rule, after those of the same token before it."""
     resent: int = 0
     """Sends of a token that had been sent before, as the rule allows."""
     misconfigured: Counter[str] = field(default_factory=Counter)
@@ -92,7 +93,7 @@ async def judge(stand: Stand, struck: Struck, seeded: Sequence[Seeded]) -> Judge
             found.losses.append(_loss(life, one, ledger, struck))
         if which is Fate.NEEDLESS:
             found.needless.append(f"{life.id} at {one.provider}: {life.reason}")
-    _count_sends(found, ledger, lives, await _presented(stand))
+    _count_sends(found, ledger, lives, await _presented(stand), struck.began)
     _count_events(found, events, lives, struck)
     return found
 
@@ -106,11 +107,11 @@ def _loss(life: Life, one: Seeded, ledger: Iterable[Sent], struck: Struck) -> st
 
 
 def _count_sends(
-    found: Judgement, ledger: Sequence[Sent], lives: dict[str, Life], presented: Sequence[Presented]
+    found: Judgement, ledger: Sequence[Sent], lives: dict[str, Life], presented: Sequence[Presented], began: float
 ) -> None:
     for provider, window in WINDOWS.items():
         theirs = [s for s in ledger if s.life_id in lives and lives[s.life_id].provider_id == provider]
-        found.twice_by_ledger += len(sent_twice(theirs, window))
+        found.twice += [f"at {provider}: {told(sent, theirs, began)}" for sent in sent_twice(theirs, window)]
     found.twice_by_provider = sum(map(offends, presented))
     found.resent = sum(max(0, len(token.uses) - 1) for token in presented)
 

@@ -62,7 +62,7 @@ def of_lives(found: Judgement, gaps: Gaps) -> list[Figure]:
         Figure("grants lost although they lived, without one", f"{found.count(Fate.LOST, NONE):,}", "each listed"),
         zero("needless re-authorisations", needless),
         zero("refreshes sent twice against the rule, by the provider", found.twice_by_provider),
-        zero("refreshes sent twice against the rule, by the ledger", found.twice_by_ledger),
+        zero("refreshes sent twice against the rule, by the ledger", len(found.twice)),
         Figure("  sent again as the rule allows", f"{found.resent - found.twice_by_provider:,}"),
         Figure("longest time without a valid credential", longest),
         zero("still without one at the end", len(gaps.now_without)),

@@ -76,3 +76,17 @@ def first_in_doubt(ledger: Iterable[Sent], life_id: str) -> Sent | None:
     """The send with which a lost grant was lost: the first of the last token that was sent more than once."""
     mine = sorted((s for s in ledger if s.life_id == life_id), key=lambda sent: sent.started_at)
     return next((s for s in mine if mine and s.fingerprint == mine[-1].fingerprint), None)
+
+
+def told(sent: Sent, ledger: Iterable[Sent], began: float) -> str:
+    """All sends of the token of `sent`, for the eye: from when to the end of its lease, when it was settled, and how.
+
+    Times are seconds since `began`.
+    """
+    same = [s for s in ledger if (s.life_id, s.fingerprint) == (sent.life_id, sent.fingerprint)]
+    return f"{sent.life_id}: " + "; ".join(_row(s, began) for s in sorted(same, key=lambda s: s.started_at))
+
+
+def _row(sent: Sent, began: float) -> str:
+    settled = f"{sent.outcome} at {sent.settled_at - began:.1f}" if sent.settled_at else "never settled"
+    return f"{sent.started_at - began:.1f}-{sent.lease_until - began:.1f} s, {settled}"

@@ -74,6 +74,7 @@ def _told(
     for title, rows in (
         ("needless re-authorisations", found.needless),
         ("lost although they lived, and the blow that made it", found.losses),
+        ("sent twice by the ledger", found.twice),
         ("other answers", [f"{what}: {count}" for what, count in shared.tally.others.most_common()]),
     ):
         if rows:

@@ -10,7 +10,7 @@ from tests.chaos.counting import End, Fate, Fetch, Gaps, Tally, cause, fate, ser
 from tests.chaos.judging import Judgement
 from tests.chaos.plan import DECK, FAULTS, KILLS, LONG, NONE, PROVIDERS, RESTS, ROTATES, WINDOW, Blow, Kind, drawn
 from tests.chaos.report import Figure, lines, missed, of_configs, of_lives, of_readers, percent
-from tests.chaos.sends import Presented, Sent, first_in_doubt, offends, sent_twice
+from tests.chaos.sends import Presented, Sent, first_in_doubt, offends, sent_twice, told
 from tests.chaos.striking import Struck
 
 TEN_MINUTES = 600.0
@@ -170,6 +170,12 @@ def test_two_tokens_or_two_lives_are_not_one() -> None:
     other = Sent("conn", "other", 1, 13, None, "")
     elsewhere = Sent("conn-2", "print", 1, 13, None, "")
     assert sent_twice([sent(0), other, elsewhere], 600) == []
+
+
+def test_an_offence_is_told_with_all_sends_of_its_token() -> None:
+    other, again = Sent("conn", "other", 1, 13, None, ""), Sent("conn", "print", 20, 32, 21, "succeeded")
+    line = told(again, [again, other, Sent("conn", "print", 3, 15, None, "")], 2)
+    assert line == "conn: 1.0-13.0 s, never settled; 18.0-30.0 s, succeeded at 19.0"
 
 
 def test_a_grant_was_lost_with_the_first_send_of_its_last_token() -> None:
