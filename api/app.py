@@ -3,6 +3,7 @@
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.datastructures import State
 
 from api import (
     api_keys,
@@ -67,20 +68,22 @@ ROUTERS = (
 
 def create_app(deps: ApiDeps) -> FastAPI:
     """The application over what it works with."""
-    app = _bare()
-    app.state.deps = deps
-    app.state.keys = KeyCache()
-    app.state.flights = Flights()
-    app.state.origins = KnownOrigins()
+    return furnish(routes(), deps)
+
+
+def furnish(app: FastAPI, deps: ApiDeps) -> FastAPI:
+    """Give the routes what they work with, in place of all that another furnishing left; answers the application."""
+    app.state = State({"deps": deps, "keys": KeyCache(), "flights": Flights(), "origins": KnownOrigins()})
     return app
 
 
 def openapi_document() -> dict[str, Any]:
     """The document the API serves, without a running server."""
-    return _bare().openapi()
+    return routes().openapi()
 
 
-def _bare() -> FastAPI:
+def routes() -> FastAPI:
+    """All paths and what lies before them, with nothing behind them yet."""
     app = FastAPI(
         title="Authpipe",
         version=VERSION,

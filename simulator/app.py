@@ -18,6 +18,17 @@ def create_app(settings: SimulatorSettings, clock: Callable[[], float] = time.ti
 
     Raises pydantic's ValidationError if the state file is not one of ours.
     """
+    return furnish(routes(), settings, clock)
+
+
+def furnish(app: FastAPI, settings: SimulatorSettings, clock: Callable[[], float]) -> FastAPI:
+    """Put a world of its own behind the routes, in place of the one that was; answers the application."""
+    app.state.world = World(settings, clock)
+    return app
+
+
+def routes() -> FastAPI:
+    """All paths, with no world behind them yet."""
     app = FastAPI(
         title="Provider simulator",
         summary="Admin calls of the simulated OAuth providers.",
@@ -26,7 +37,6 @@ def create_app(settings: SimulatorSettings, clock: Callable[[], float] = time.ti
         openapi_url="/_admin/openapi.json",
         lifespan=_saving_at_the_end,
     )
-    app.state.world = World(settings, clock)
     app.add_api_route("/", _index, include_in_schema=False)
     for module in (atlassian, jira, plain, admin):
         app.include_router(module.router)

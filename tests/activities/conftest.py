@@ -29,8 +29,7 @@ from domain.oauth.authorize import code_challenge
 from domain.serving import Reading
 from providers.catalog import Catalog, load_catalog
 from providers.flows import consent_url
-from simulator.app import create_app
-from simulator.settings import SimulatorSettings
+from tests.applications import the_simulator
 from vault import configs, credentials, deletions, lives, reading, sessions
 from vault.configs import NewConfig
 from vault.crypto import Sealer
@@ -358,7 +357,7 @@ def catalog() -> Catalog:
 @asynccontextmanager
 async def staged(db: Database, sealer: Sealer, clock: Any, catalog: Catalog) -> AsyncIterator[Stage]:
     """Jira with its replay window, and a plain server without one; an app registered at both."""
-    app = create_app(SimulatorSettings(), lambda: clock.now.timestamp())
+    app = the_simulator(lambda: clock.now.timestamp())
     wire = Client(app)
     made = {}
     for provider_id in ("jira", "plain"):

@@ -11,11 +11,11 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from api.app import create_app
 from api.deps import ApiDeps
 from domain.errors import Problem
 from domain.life import Kind, Status
-from providers.catalog import load_catalog
+from providers.catalog import Catalog, load_catalog
+from tests.applications import the_api
 from vault import configs
 from vault.api_keys import create_key, ensure_workspace
 from vault.configs import NewConfig
@@ -81,15 +81,19 @@ def development() -> bool:
     return True
 
 
+@pytest.fixture(scope="session")
+def catalog() -> Catalog:
+    return load_catalog(EXAMPLES, allow_loopback_http=True)
+
+
 @pytest.fixture
-def deps(db: Database, sealer: Sealer, lives: Any, clock: Any, development: bool) -> ApiDeps:
-    catalog = load_catalog(EXAMPLES, allow_loopback_http=True)
+def deps(db: Database, sealer: Sealer, catalog: Catalog, lives: Any, clock: Any, development: bool) -> ApiDeps:
     return ApiDeps(db, sealer, catalog, lives, clock, development, wait=timedelta(seconds=1))
 
 
 @pytest.fixture
 def app(deps: ApiDeps) -> FastAPI:
-    return create_app(deps)
+    return the_api(deps)
 
 
 @pytest.fixture

@@ -27,8 +27,7 @@ from providers.flows import (
 )
 from providers.model import Provider, ScopeKind
 from providers.scopes import missing, requested_scopes
-from simulator.app import create_app
-from simulator.settings import SimulatorSettings
+from tests.applications import the_simulator
 
 ORIGIN = "http://127.0.0.1:9300"
 REDIRECT = "http://localhost:5000/oauth/callback"
@@ -45,8 +44,7 @@ def catalog() -> Catalog:
 
 @pytest.fixture
 async def http() -> AsyncIterator[httpx.AsyncClient]:
-    app = create_app(SimulatorSettings())
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ORIGIN) as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(the_simulator()), base_url=ORIGIN) as client:
         yield client
 
 

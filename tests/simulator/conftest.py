@@ -11,8 +11,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import httpx
 import pytest
 
-from simulator.app import create_app
-from simulator.settings import SimulatorSettings
+from tests.applications import the_simulator
 
 REDIRECT = "http://localhost:5000/oauth/callback"
 VERIFIER = "v" * 43
@@ -148,7 +147,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 async def http(clock: Clock) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(create_app(SimulatorSettings(), clock))
+    transport = httpx.ASGITransport(the_simulator(clock))
     async with httpx.AsyncClient(transport=transport, base_url="http://sim.test") as client:
         yield client
 

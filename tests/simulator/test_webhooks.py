@@ -11,9 +11,8 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from simulator import webhooks
-from simulator.app import create_app
-from simulator.settings import SimulatorSettings
 from simulator.world import World
+from tests.applications import the_simulator
 from tests.simulator.conftest import Clock, Sim
 
 KEY = "whsec_" + base64.b64encode(b"s" * 24).decode()
@@ -43,7 +42,7 @@ def receiver() -> Receiver:
 @pytest.fixture
 def world(receiver: Receiver, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(webhooks, "PAUSES", (0, 0))
-    app = create_app(SimulatorSettings(), clock)
+    app = the_simulator(clock)
     world: World = app.state.world
     world.webhooks.transport = httpx.MockTransport(receiver)
     app.state.world = world
