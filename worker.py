@@ -39,11 +39,10 @@ from runtime.reconcile_daily import full_pass
 from runtime.settings import Settings, load_settings
 from runtime.sweeper import Sweeper, sweep_for_ever
 from runtime.telemetry import Telemetry, open_telemetry
-from runtime.temporal import connect, register_search_attributes
+from runtime.temporal import connect_registered
 from runtime.tracing import mark_with
 from runtime.worker_version import deployment_of, say_whether_it_gets_work
 from vault.lives import providers_of_living
-from workflows.attributes import KEYS
 from workflows.breaker import Breaker
 from workflows.causes import Causes
 from workflows.delivery import EventDelivery
@@ -139,12 +138,11 @@ async def run(settings: Settings) -> None:
         client = await _connected(settings, telemetry, stop)
         if client is None:
             return
-        await register_search_attributes(client, KEYS)
         deps.db.on_events = hints = Hints(client)
         served = set(deps.catalog) | await providers_of_living(deps.db)
         rate = settings.reconcile_starts_per_second
         deployment = deployment_of(settings)
-        if deployment:
+        if deployment.use_worker_versioning:
             await say_whether_it_gets_work(client, deployment.version)
         workers = build_workers(
             client,
@@ -169,7 +167,7 @@ async def run(settings: Settings) -> None:
 
 async def _connected(settings: Settings, telemetry: Telemetry, stop: asyncio.Event) -> Client | None:
     """A client once Temporal answers; None if we are told to end while it is away."""
-    connecting = asyncio.create_task(connect(settings, lazy=False, telemetry=telemetry))
+    connecting = asyncio.create_task(connect_registered(settings, telemetry))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()

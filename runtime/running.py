@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, DescribeTaskQueueResponse
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -57,8 +57,13 @@ async def wake_running(client: Client, workflow_id: str) -> bool:
 
 async def pollers_of(client: Client, queue: str, *, workflows: bool) -> Sequence[PollerInfo]:
     """Who asked for work of a queue within the last minutes, whether or not it still lives."""
+    return (await described_queue(client, queue, workflows=workflows)).pollers
+
+
+async def described_queue(client: Client, queue: str, *, workflows: bool) -> DescribeTaskQueueResponse:
+    """A queue's pollers, and which worker versions its tasks go to."""
     kind = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW if workflows else TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
     request = DescribeTaskQueueRequest(
         namespace=client.namespace, task_queue=TaskQueue(name=queue), task_queue_type=kind
     )
-    return (await client.workflow_service.describe_task_queue(request)).pollers
+    return await client.workflow_service.describe_task_queue(request)

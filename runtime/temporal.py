@@ -1,7 +1,7 @@
 """The Temporal client, and the search attributes that every workflow of ours carries."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
@@ -14,14 +14,18 @@ from temporalio.envconfig import ClientConfig, ClientConnectConfig
 from temporalio.service import RetryConfig, RPCError, RPCStatusCode
 
 from api.causes import CallCauses
-from runtime.errors import SearchAttributeError, SettingsError
+from runtime.errors import SearchAttributeError, SettingsError, StartError
 from runtime.settings import Settings
 from runtime.telemetry import OFF, Telemetry
+from runtime.temporal_server import store_file
+from workflows.attributes import KEYS
 
 # The API answers from the vault when Temporal is away, so it must notice within a second.
 FAST = RetryConfig(initial_interval_millis=50, max_interval_millis=300, max_elapsed_time_millis=800, max_retries=3)
 # Temporal Cloud, and a cluster with authorisation, keep the operator service to their operators.
 NOT_FOR_US = frozenset({RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED, RPCStatusCode.UNIMPLEMENTED})
+# What a server answers, or the way to it, while it starts, ends or has too much to do.
+AWAY = frozenset({RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.RESOURCE_EXHAUSTED})
 FIRST_WAIT_SECONDS = 0.25
 LONGEST_WAIT_SECONDS = 5.0
 
@@ -58,12 +62,43 @@ async def connect(settings: Settings, *, lazy: bool, telemetry: Telemetry = OFF)
     causes, runtime = [CallCauses(telemetry.tracer)], telemetry.runtime
     if lazy:
         return await Client.connect(**config, lazy=True, retry_config=FAST, interceptors=causes, runtime=runtime)
+    return await _once_it_answers(
+        config["target_host"], lambda: Client.connect(**config, interceptors=causes, runtime=runtime)
+    )
+
+
+async def connect_registered(settings: Settings, telemetry: Telemetry = OFF) -> Client:
+    """A client for a worker, once Temporal answers and knows our search attributes. Raises `StartError`."""
+    client = await connect(settings, lazy=False, telemetry=telemetry)
+    address = client.service_client.config.target_host
+    try:
+        await _once_it_answers(address, lambda: register_search_attributes(client, KEYS))
+    except RPCError as error:
+        raise StartError(
+            f"Temporal at {address}, namespace {client.namespace!r}: {error.status.name}; `authpipe doctor` says more"
+        ) from None
+    except SearchAttributeError as error:
+        if not settings.development:
+            raise
+        file = store_file(settings)
+        raise SearchAttributeError(
+            f"{error}; here it lies in {file}: without that file every connection is started anew from the vault"
+        ) from None
+    return client
+
+
+async def _once_it_answers(address: str, ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask again while Temporal is away. Raises `RPCError` for an answer that waiting will not change."""
     wait = FIRST_WAIT_SECONDS
     while True:
         try:
-            return await Client.connect(**config, interceptors=causes, runtime=runtime)
+            return await ask()
         except RuntimeError:
-            log.warning("Temporal does not answer yet; trying again", address=config.get("target_host"), seconds=wait)
+            pass  # what a first connection raises
+        except RPCError as error:
+            if error.status not in AWAY:
+                raise
+        log.warning("Temporal does not answer yet; trying again", address=address, seconds=wait)
         await asyncio.sleep(wait)
         wait = min(wait * 2, LONGEST_WAIT_SECONDS)
 

@@ -1,17 +1,21 @@
 """Checks of Temporal: does it answer, has it our search attributes, does a worker take what lies in its queues."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import UTC, timedelta
 
+from temporalio.api.taskqueue.v1 import PollerInfo
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueResponse
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from runtime.doctor.findings import Code, Finding, found
 from runtime.doctor.patient import Patient
 from runtime.errors import SettingsError
-from runtime.running import pollers_of
+from runtime.running import described_queue
 from runtime.temporal import FAST, compare_search_attributes, connect_config, creating_command, kinds_of, mistyped
+from runtime.worker_version import Version, making_current, told, used_versions, versions_of
 from vault.lives import providers_of_living
 from workflows.attributes import KEYS
 from workflows.queues import DELIVERY_QUEUE, LIFE_QUEUE, provider_queue
@@ -60,16 +64,29 @@ async def search_attributes(patient: Patient) -> AsyncIterator[Finding]:
 
 
 async def workers(patient: Patient) -> AsyncIterator[Finding]:
-    """Whether anybody takes workflows and deliveries."""
+    """Whether anybody takes workflows and deliveries, and gets them."""
     for queue, workflows in ((LIFE_QUEUE, True), (DELIVERY_QUEUE, False)):
-        if not await _served(patient, queue, workflows=workflows):
+        described = await described_queue(patient.client, queue, workflows=workflows)
+        asking = _asking(patient, described)
+        if not asking:
             yield found(Code.NO_WORKER_POLLS, f"no worker asks for the tasks of queue {queue!r}")
+        elif (used := used_versions(described.versioning_info)).isdisjoint(versions_of(asking)):
+            here = " and ".join(sorted(map(told, versions_of(asking))))
+            there = " and ".join(sorted(map(told, used)))
+            said = f"the tasks of queue {queue!r} go to workers of {there}; those that ask for them are of {here}"
+            yield found(Code.WORKERS_GET_NOTHING, said, _take_over(patient.client, versions_of(asking), used))
+
+
+def _take_over(client: Client, asking: AbstractSet[Version], used: AbstractSet[Version]) -> str:
+    command = making_current(client.namespace, max(asking), next(iter(used)))
+    return f"Start workers of the version that gets the tasks, or give them to those that ask: {command}"
 
 
 async def provider_queues(patient: Patient) -> AsyncIterator[Finding]:
     """Whether what calls a provider is taken, for each with a life: an older worker may not know a new provider."""
     for provider_id in sorted(await providers_of_living(patient.db)):
-        if not await _served(patient, provider_queue(provider_id), workflows=False):
+        described = await described_queue(patient.client, provider_queue(provider_id), workflows=False)
+        if not _asking(patient, described):
             yield found(Code.NO_WORKER_POLLS, f"no worker asks for the tasks of provider {provider_id!r}", _RESTART)
 
 
@@ -79,9 +96,6 @@ _RESTART = (
 )
 
 
-async def _served(patient: Patient, queue: str, *, workflows: bool) -> bool:
+def _asking(patient: Patient, queue: DescribeTaskQueueResponse) -> Sequence[PollerInfo]:
     since = patient.clock() - ASKED_WITHIN
-    return any(
-        poller.last_access_time.ToDatetime(tzinfo=UTC) > since
-        for poller in await pollers_of(patient.client, queue, workflows=workflows)
-    )
+    return [poller for poller in queue.pollers if poller.last_access_time.ToDatetime(tzinfo=UTC) > since]

@@ -24,6 +24,7 @@ class Code(StrEnum):
     SEARCH_ATTRIBUTE_MISSING = "search_attribute_missing"
     SEARCH_ATTRIBUTE_MISTYPED = "search_attribute_mistyped"
     NO_WORKER_POLLS = "no_worker_polls"
+    WORKERS_GET_NOTHING = "workers_get_nothing"
     REDIRECT_URL_UNREACHABLE = "redirect_url_unreachable"
     REDIRECT_URL_ASTRAY = "redirect_url_astray"
     CONNECTIONS_OVERDUE = "connections_overdue"
@@ -103,6 +104,10 @@ CODES: Mapping[Code, Entry] = {
     Code.NO_WORKER_POLLS: Entry(
         "No worker takes what lies in a task queue: nothing is refreshed from it.",
         "Start `authpipe worker`; if one runs, read its log, and compare its Temporal address and namespace.",
+    ),
+    Code.WORKERS_GET_NOTHING: Entry(
+        "Workers run, and the engine gives their tasks to another version of them, which does not.",
+        "Make the version that runs the current one, as the finding says; docs/operations.md tells of upgrades.",
     ),
     Code.REDIRECT_URL_UNREACHABLE: Entry(
         "Nothing answers where browsers are sent back to.",

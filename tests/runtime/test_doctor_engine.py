@@ -1,19 +1,20 @@
 """The doctor on a real engine: one server, a namespace for each thing that can be wrong with one."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from temporalio import activity, workflow
+from temporalio.api.workflowservice.v1 import SetWorkerDeploymentCurrentVersionRequest
 from temporalio.client import Client
-from temporalio.common import SearchAttributeKey
+from temporalio.common import SearchAttributeKey, VersioningBehavior, WorkerDeploymentVersion
 from temporalio.testing import WorkflowEnvironment
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig
 
-from runtime.doctor.findings import Code
+from runtime.doctor.findings import Code, Finding
 from runtime.ports import free_port
 from runtime.running import pollers_of
 from runtime.settings import Settings
@@ -24,7 +25,7 @@ from tests.runtime.test_doctor_vault import keep, silent_server
 from workflows.attributes import KEYS
 from workflows.queues import DELIVERY_QUEUE, LIFE_QUEUE, provider_queue
 
-NAMESPACES = ("bare", "mistyped", "served")
+NAMESPACES = ("bare", "mistyped", "served", "versioned")
 
 
 @activity.defn
@@ -124,8 +125,13 @@ async def test_looking_registers_nothing(in_namespace: Callable[[str], Settings]
     assert (await only(settings, "search attributes")).what == first.what
 
 
-def workers(client: Client, *queues: str) -> list[Worker]:
-    """One for each queue; that of the lives alone runs workflows."""
+def workers(client: Client, *queues: str, build: str = "") -> list[Worker]:
+    """One for each queue, of a build of the deployment `ours` if named; that of the lives alone runs workflows."""
+    deployment = WorkerDeploymentConfig(
+        version=WorkerDeploymentVersion("ours", build),
+        use_worker_versioning=True,
+        default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE,
+    )
     return [
         Worker(
             client,
@@ -133,6 +139,7 @@ def workers(client: Client, *queues: str) -> list[Worker]:
             activities=[nothing],
             workflows=[Nothing] if queue == LIFE_QUEUE else [],
             workflow_runner=UnsandboxedWorkflowRunner(),
+            deployment_config=deployment if build else None,
         )
         for queue in queues
     ]
@@ -174,3 +181,38 @@ async def test_workers_are_missed_when_none_runs_and_when_one_has_stopped(
 
     # The server lists a worker for minutes after its end.
     assert len((await outcome(settings, "workers", later)).findings) == 2
+
+
+async def make_current(client: Client, build: str) -> None:
+    request = SetWorkerDeploymentCurrentVersionRequest(
+        namespace=client.namespace, deployment_name="ours", build_id=build, allow_no_pollers=True
+    )
+    await client.workflow_service.set_worker_deployment_current_version(request)
+
+
+async def until_found(settings: Settings, *codes: Code) -> Sequence[Finding]:
+    """What the check of the workers finds, once it finds these: the engine tells its queues of a new version later."""
+    async with asyncio.timeout(20):
+        while True:
+            findings = (await outcome(settings, "workers")).findings
+            if [finding.code for finding in findings] == list(codes):
+                return findings
+            await asyncio.sleep(0.05)
+
+
+async def test_workers_of_a_version_that_is_not_the_current_one_are_found_with_the_command(
+    engine: Client, in_namespace: Callable[[str], Settings]
+) -> None:
+    settings, client = in_namespace("versioned"), await client_of(engine, "versioned")
+    queues, nothing_twice = (LIFE_QUEUE, DELIVERY_QUEUE), [Code.WORKERS_GET_NOTHING] * 2
+    async with AsyncExitStack() as running:
+        for worker in workers(client, *queues, build="1"):
+            await running.enter_async_context(worker)
+        await polled(client, *queues)
+        finding, _ = await until_found(settings, *nothing_twice)
+        assert "workers of no version; those that ask for them are of version 1 of deployment 'ours'" in finding.what
+        assert "--namespace versioned --deployment-name ours --build-id 1" in finding.remedy
+        await make_current(client, "1")
+        await until_found(settings)
+        await make_current(client, "")
+        await until_found(settings, *nothing_twice)

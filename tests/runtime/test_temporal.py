@@ -11,11 +11,12 @@ from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode, TLSConfig
 from temporalio.testing import WorkflowEnvironment
 
-from runtime.errors import SearchAttributeError, SettingsError
+from runtime.errors import SearchAttributeError, SettingsError, StartError
 from runtime.ports import free_port
 from runtime.settings import Settings
-from runtime.temporal import FAST, connect, connect_config, register_search_attributes
+from runtime.temporal import FAST, connect, connect_config, connect_registered, register_search_attributes
 from runtime.temporal_server import find_binary
+from workflows.attributes import KEYS
 
 CLOUD = Path(__file__).parents[2] / "docs" / "temporal-cloud.md"
 Eventually = Callable[[Callable[[], bool]], Awaitable[None]]
@@ -115,6 +116,54 @@ async def test_a_search_attribute_of_another_type_is_named(engine: Client) -> No
     await register_search_attributes(engine, [SearchAttributeKey.for_int("RuntimeThree")])
     with pytest.raises(SearchAttributeError, match="RuntimeThree is Int, it must be Keyword"):
         await register_search_attributes(engine, [SearchAttributeKey.for_keyword("RuntimeThree")])
+
+
+@pytest.fixture
+def at_engine(engine: Client, settings_with: Callable[..., Settings], tmp_path: Path) -> Settings:
+    """Settings of `authpipe dev`, whose engine is the real one."""
+    port = int(engine.service_client.config.target_host.rpartition(":")[2])
+    return settings_with(env="development", temporal_port=port, data_dir=tmp_path)
+
+
+async def test_a_worker_is_connected_once_the_search_attributes_are_there(at_engine: Settings) -> None:
+    client = await connect_registered(at_engine)
+    assert await client.count_workflows(f"{KEYS[0].name} = 'x'")
+
+
+async def test_a_developer_is_told_which_file_has_the_attribute_of_another_type(
+    engine: Client, at_engine: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    await register_search_attributes(engine, [SearchAttributeKey.for_int("RuntimeSix")])
+    monkeypatch.setattr("runtime.temporal.KEYS", [SearchAttributeKey.for_keyword("RuntimeSix")])
+    with pytest.raises(SearchAttributeError, match="RuntimeSix is Int, it must be Keyword") as caught:
+        await connect_registered(at_engine)
+    assert f"{tmp_path}/temporal-" in str(caught.value)
+
+
+async def test_a_namespace_that_there_is_not_is_refused_in_one_line(
+    engine: Client, settings_with: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEMPORAL_ADDRESS", engine.service_client.config.target_host)
+    monkeypatch.setenv("TEMPORAL_NAMESPACE", "nowhere")
+    with pytest.raises(StartError, match="namespace 'nowhere': NOT_FOUND") as caught:
+        await connect_registered(settings_with())
+    assert "authpipe doctor" in str(caught.value)
+
+
+async def test_a_server_that_goes_away_between_connecting_and_registering_is_waited_for(
+    at_engine: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[Exception] = [RPCError("starting", RPCStatusCode.UNAVAILABLE, b"")]
+    registered = []
+
+    async def register(client: Client, _keys: object) -> None:
+        if answers:
+            raise answers.pop()
+        registered.append(client)
+
+    monkeypatch.setattr("runtime.temporal.register_search_attributes", register)
+    monkeypatch.setattr("runtime.temporal.FIRST_WAIT_SECONDS", 0)
+    assert [await connect_registered(at_engine)] == registered
 
 
 async def test_a_server_that_refuses_to_create_them_is_told_apart(engine: Client) -> None:

@@ -5,26 +5,35 @@ from typing import Any
 
 import pytest
 import structlog
-from temporalio.api.deployment.v1 import WorkerDeploymentInfo
+from temporalio.api.deployment.v1 import WorkerDeploymentInfo, WorkerDeploymentOptions
 from temporalio.api.deployment.v1 import WorkerDeploymentVersion as Version
+from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueueVersioningInfo
 from temporalio.api.workflowservice.v1 import DescribeWorkerDeploymentResponse
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.service import RPCError, RPCStatusCode
 
 from runtime.errors import SettingsError
 from runtime.settings import Settings
-from runtime.worker_version import deployment_of, say_whether_it_gets_work
+from runtime.worker_version import (
+    UNVERSIONED,
+    deployment_of,
+    making_current,
+    say_whether_it_gets_work,
+    used_versions,
+    versions_of,
+)
 
 OURS = WorkerDeploymentVersion("authpipe", "2")
 
 
 def test_it_is_off_by_default(settings_with: Callable[..., Settings]) -> None:
-    assert deployment_of(settings_with()) is None
+    told = deployment_of(settings_with())
+    assert not told.use_worker_versioning
+    assert told.version == WorkerDeploymentVersion("authpipe-server", "0.1.0")
 
 
 def test_turned_on_a_life_moves_on_with_its_next_task(settings_with: Callable[..., Settings]) -> None:
     told = deployment_of(settings_with(worker_deployment="authpipe", worker_build_id="2.1+abc"))
-    assert told is not None
     assert told.version == WorkerDeploymentVersion("authpipe", "2.1+abc")
     assert told.use_worker_versioning
     assert told.default_versioning_behavior is VersioningBehavior.AUTO_UPGRADE
@@ -45,6 +54,21 @@ def test_half_of_it_or_a_name_that_the_engine_refuses_is_refused_at_start(
     with pytest.raises(SettingsError) as caught:
         settings_with(**given)
     assert str(caught.value).startswith(said)
+
+
+def test_unversioned_workers_before_a_current_version_are_given_the_work_by_another_command() -> None:
+    routing = TaskQueueVersioningInfo(current_deployment_version=Version(deployment_name="ours", build_id="2"))
+    plain = PollerInfo(deployment_options=WorkerDeploymentOptions(deployment_name="authpipe-server", build_id="0.1.0"))
+    used, asking = used_versions(routing), versions_of([plain])
+    assert (used, asking) == ({("ours", "2")}, {UNVERSIONED})
+    assert making_current("default", *asking, *used).endswith("--deployment-name ours --unversioned")
+
+
+def test_a_version_that_a_share_is_ramped_to_is_used_beside_the_current_one() -> None:
+    ramping = Version(deployment_name="ours", build_id="2")
+    assert used_versions(TaskQueueVersioningInfo(ramping_deployment_version=ramping)) == {UNVERSIONED}
+    ramped = TaskQueueVersioningInfo(ramping_deployment_version=ramping, ramping_version_percentage=10)
+    assert used_versions(ramped) == {UNVERSIONED, ("ours", "2")}
 
 
 class Engine:
