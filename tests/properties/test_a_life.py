@@ -199,11 +199,8 @@ class ALife(RuleBasedStateMachine):
 
     @invariant()
     def what_works_is_not_withheld(self) -> None:
-        if self.vault.accepted() and not self.vault.deleted and self.vault.refused_at is None:
-            reading = self.vault.reading()
-            left = None if reading.expires_at is None else reading.expires_at - self.vault.now
-            if left is None or left > LAST_MOMENT:
-                assert after_waiting(reading, self.vault.now).verdict is Verdict.SERVE
+        if self.vault.accepted(LAST_MOMENT) and not self.vault.deleted and self.vault.refused_at is None:
+            assert after_waiting(self.vault.reading(), self.vault.now).verdict is Verdict.SERVE
 
 
 class ALifeWithAWindow(ALife):

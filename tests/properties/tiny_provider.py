@@ -97,10 +97,12 @@ class Vault:
         ref = self.credential
         return Reading(self.status, ref.issued_at, ref.expires_at, True, self.refused_at, self.last_error)
 
-    def accepted(self) -> bool:
-        """Whether the provider accepts the access token."""
+    def accepted(self, after: timedelta = timedelta(0)) -> bool:
+        """Whether the provider accepts the access token now, and will after so long."""
         ref = self.credential
-        return ref is not None and ref.expires_at is not None and not self.provider.ended and self.now < ref.expires_at
+        if ref is None or ref.expires_at is None or self.provider.ended:
+            return False
+        return self.now + after < ref.expires_at
 
     def refresh(self, known: int, mood: Mood, jitter: float) -> Fact | None:
         """What the workflow hears; None: that it has to read the row again."""

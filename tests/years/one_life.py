@@ -17,6 +17,8 @@ from tests.years.weather import Sky, Weather
 
 SKEW = timedelta(seconds=10)
 """Between two workers' clocks, at most; the provider's lies in the middle."""
+LAST_MOMENT = timedelta(seconds=2)
+"""A token that ends before it is used is no use (docs/adr/0017): for so long before its end it may be withheld."""
 KEPT_TOKENS = 4
 MOST_AT_ONCE = 20
 
@@ -200,7 +202,7 @@ class YearLife:
             self._is_dead()
         elif row.status is Status.ACTIVE and not state.reload:
             assert state.status is Status.ACTIVE, "the grant lives, although the workflow gave it up"
-        if row.status is Status.ACTIVE and row.accepted() and row.refused_at is None:
+        if row.status is Status.ACTIVE and row.accepted(LAST_MOMENT) and row.refused_at is None:
             assert after_waiting(row.reading(), row.now).verdict is Verdict.SERVE, "what works is withheld"
         self._will_act()
 
