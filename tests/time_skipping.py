@@ -1,12 +1,16 @@
 """Lets time pass on the server that skips it, however busy the machine is."""
 
+import asyncio
 import contextlib
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
 TRIES = 5
+LOOK_SECONDS = 0.2
+ANSWER_SECONDS = 2.0
+"""After a while this server keeps back the answer that time has passed, until the call is given up (30 s later)."""
 
 
 async def pass_time(engine: WorkflowEnvironment, span: timedelta) -> None:
@@ -17,8 +21,17 @@ async def pass_time(engine: WorkflowEnvironment, span: timedelta) -> None:
     """
     end = await engine.get_current_time() + span
     for _ in range(TRIES):
-        with contextlib.suppress(RPCError):
-            await engine.sleep(max(end - await engine.get_current_time(), timedelta(0)))
+        asked = asyncio.create_task(_skip_to(engine, end))
+        while not asked.done() and await engine.get_current_time() < end:
+            await asyncio.wait({asked}, timeout=LOOK_SECONDS)
+        await asyncio.wait({asked}, timeout=ANSWER_SECONDS)
+        asked.cancel()
+        await asyncio.gather(asked, return_exceptions=True)
         if await engine.get_current_time() >= end:
             return
     raise TimeoutError(f"the server's time did not reach {end} in {TRIES} calls")
+
+
+async def _skip_to(engine: WorkflowEnvironment, end: datetime) -> None:
+    with contextlib.suppress(RPCError):
+        await engine.sleep(max(end - await engine.get_current_time(), timedelta(0)))

@@ -86,7 +86,7 @@ async def _answer(update: WorkflowUpdateHandle[Freshness], seen: int) -> tuple[i
 
 
 @pytest.mark.parametrize(
-    "days", [7, pytest.param(90, marks=[pytest.mark.slow, pytest.mark.timeout(900)])], ids=["a_week", "ninety_days"]
+    "days", [3, pytest.param(90, marks=[pytest.mark.slow, pytest.mark.timeout(900)])], ids=["three_days", "ninety_days"]
 )
 async def test_every_refresh_comes_in_time_and_once_and_no_message_is_lost(
     days: int,
