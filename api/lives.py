@@ -6,13 +6,9 @@ from datetime import timedelta
 from typing import Any, Protocol, TypeVar
 
 import structlog
-from temporalio.client import (
-    Client,
-    WorkflowHandle,
-    WorkflowUpdateFailedError,
-    WorkflowUpdateRPCTimeoutOrCancelledError,
-)
+from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import TemporalError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.ids import ids_of
@@ -149,13 +145,8 @@ class Lives:
     async def _in_time(self, asked: Awaitable[T], within: timedelta, otherwise: T) -> T:
         try:
             return await asyncio.wait_for(asked, within.total_seconds())
-        except (
-            TimeoutError,
-            RPCError,
-            RuntimeError,
-            WorkflowUpdateFailedError,
-            WorkflowUpdateRPCTimeoutOrCancelledError,
-        ):
+        except (TimeoutError, TemporalError, RuntimeError):
+            # Also a worker's word that it cannot carry the run on (`WorkflowQueryFailedError`).
             return otherwise
 
     def _handle(self, life: Named) -> WorkflowHandle[ConnectionLife, None]:

@@ -99,6 +99,17 @@ async def failing(place: Place, life: Life) -> bool:
     return bool(described.raw_description.pending_workflow_task.attempt >= 2)
 
 
+async def test_a_life_that_the_worker_cannot_replay_tells_no_state_and_ends_no_pass(place: Place) -> None:
+    """A worker of an older build answers each question about such a run with its own failure."""
+    life = await place.row("another build's")
+    await place.started(life)
+    async with place.working():
+        await until(lambda: at_generation(place, life, 1))
+    async with mistaken(place.client):
+        assert await place.lives.view(life) is None
+        assert (await place.run()).living == 1
+
+
 @pytest.mark.slow
 async def test_a_stuck_workflow_is_started_anew_from_its_row_and_reported(place: Place) -> None:
     life, well = await place.row("stuck"), await place.row("well")
