@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from datetime import datetime, timedelta
 
+from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
@@ -30,6 +31,13 @@ async def pass_time(engine: WorkflowEnvironment, span: timedelta) -> None:
         if await engine.get_current_time() >= end:
             return
     raise TimeoutError(f"the server's time did not reach {end} in {TRIES} calls")
+
+
+async def another_connection(engine: WorkflowEnvironment) -> Client:
+    """To the same server, for workers that run for long: after some weeks of many lives, what is asked over their
+    connection comes to this server half a minute late, and with it the word that time may pass.
+    """
+    return await Client.connect(engine.client.service_client.config.target_host, namespace=engine.client.namespace)
 
 
 async def _skip_to(engine: WorkflowEnvironment, end: datetime) -> None:

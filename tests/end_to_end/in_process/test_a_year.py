@@ -16,7 +16,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from domain.life import Status
 from tests.end_to_end.in_process.test_ninety_days import skipping_engine
-from tests.time_skipping import pass_time
+from tests.time_skipping import another_connection, pass_time
 from vault.tables import Credential, Event
 
 DAY = timedelta(days=1)
@@ -43,7 +43,7 @@ async def test_every_connection_is_refreshed_in_time_and_once_for_a_whole_year(
 ) -> None:
     began = time.monotonic()
     clock = engine_clock(await engine.get_current_time())
-    async with world_on(engine.client, clock) as world:
+    async with world_on(await another_connection(engine), clock) as world:
         config_id = await world.configure("plain", "tenant")
         await world.api.patch(f"/api/provider-configs/{config_id}", json={"probe_interval_seconds": WEEKLY})
         slots = asyncio.Semaphore(CONSENTS_AT_ONCE)
