@@ -58,7 +58,7 @@ topology: $(STAMP) ## two APIs and three workers, added, removed and killed unde
 	@$(BIN)/python -m tests.topology $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \
 		$(if $(CONNECTIONS),--connections $(CONNECTIONS))
 
-year: $(STAMP) ## connection-years in a minute; then a year and ninety days in simulated time (half an hour); ARGS="--connections 10000" for whole years
+year: $(STAMP) ## connection-years in a minute; then a year and ninety days in simulated time (an hour); ARGS="--connections 10000" for whole years
 	@$(BIN)/python -m tests.years $(ARGS)
 	@$(BIN)/python -m pytest -m slow -k "ninety_days or two_days or for_a_year" tests/end_to_end
 
