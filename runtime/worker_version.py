@@ -68,9 +68,11 @@ def making_current(namespace: str, wanted: Version, instead_of: Version = UNVERS
     return f"{command} {wanted[0]} --build-id {wanted[1]}"
 
 
-def told(which: Version) -> str:
+def told(versions: Iterable[Version]) -> str:
     """In words."""
-    return "no version" if which == UNVERSIONED else f"version {which[1]} of deployment {which[0]!r}"
+    return " and ".join(
+        "no version" if one == UNVERSIONED else f"version {one[1]} of deployment {one[0]!r}" for one in sorted(versions)
+    )
 
 
 def used_versions(routing: TaskQueueVersioningInfo) -> set[Version]:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from collections.abc import Set as AbstractSet
 from datetime import UTC, timedelta
 
 from temporalio.api.taskqueue.v1 import PollerInfo
@@ -15,7 +14,7 @@ from runtime.doctor.patient import Patient
 from runtime.errors import SettingsError
 from runtime.running import described_queue
 from runtime.temporal import FAST, compare_search_attributes, connect_config, creating_command, kinds_of, mistyped
-from runtime.worker_version import Version, making_current, told, used_versions, versions_of
+from runtime.worker_version import making_current, told, used_versions, versions_of
 from vault.lives import providers_of_living
 from workflows.attributes import KEYS
 from workflows.queues import DELIVERY_QUEUE, LIFE_QUEUE, provider_queue
@@ -68,18 +67,14 @@ async def workers(patient: Patient) -> AsyncIterator[Finding]:
     for queue, workflows in ((LIFE_QUEUE, True), (DELIVERY_QUEUE, False)):
         described = await described_queue(patient.client, queue, workflows=workflows)
         asking = _asking(patient, described)
+        here, there = versions_of(asking), used_versions(described.versioning_info)
         if not asking:
             yield found(Code.NO_WORKER_POLLS, f"no worker asks for the tasks of queue {queue!r}")
-        elif (used := used_versions(described.versioning_info)).isdisjoint(versions_of(asking)):
-            here = " and ".join(sorted(map(told, versions_of(asking))))
-            there = " and ".join(sorted(map(told, used)))
-            said = f"the tasks of queue {queue!r} go to workers of {there}; those that ask for them are of {here}"
-            yield found(Code.WORKERS_GET_NOTHING, said, _take_over(patient.client, versions_of(asking), used))
-
-
-def _take_over(client: Client, asking: AbstractSet[Version], used: AbstractSet[Version]) -> str:
-    command = making_current(client.namespace, max(asking), next(iter(used)))
-    return f"Start workers of the version that gets the tasks, or give them to those that ask: {command}"
+        elif here.isdisjoint(there):
+            goes = f"the tasks of queue {queue!r} go to workers of {told(there)}"
+            command = making_current(patient.client.namespace, max(here), max(there))
+            remedy = f"Start workers of the version that gets the tasks, or give them to those that ask: {command}"
+            yield found(Code.WORKERS_GET_NOTHING, f"{goes}; those that ask for them are of {told(here)}", remedy)
 
 
 async def provider_queues(patient: Patient) -> AsyncIterator[Finding]:
