@@ -1,6 +1,5 @@
 """What the other tests rely on: time reaches the moment they ask for, also when a call to the server is lost."""
 
-import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -45,17 +44,3 @@ async def test_a_server_that_answers_no_more_ends_the_test() -> None:
     with pytest.raises(TimeoutError, match="did not reach"):
         await pass_time(engine, HOUR)
     assert len(engine.asked) == TRIES
-
-
-async def test_an_answer_that_is_kept_back_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Silent(Engine):
-        async def sleep(self, span: timedelta) -> None:
-            self.asked.append(span)
-            self.now += span
-            await asyncio.Event().wait()
-
-    monkeypatch.setattr("tests.time_skipping.ANSWER_SECONDS", 0)
-    engine: Any = Silent(losses=0, done=0)
-    async with asyncio.timeout(5):
-        await pass_time(engine, HOUR)
-    assert engine.asked == [HOUR]
