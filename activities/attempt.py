@@ -76,7 +76,7 @@ async def _advance(deps: Deps, order: AttemptOrder, rows: Rows) -> AttemptResult
         Ending.CREDENTIALED,
         AttemptState.COMPLETED,
         deps.clock(),
-        accepted.ref,
+        accepted.ref.for_workflow(),
         siblings=accepted.siblings,
         probe_at=accepted.probe_at,
     )

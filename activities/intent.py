@@ -62,7 +62,7 @@ async def subject_of(deps: Deps, order: RefreshOrder) -> Subject | RefreshResult
     if credential.generation < order.generation:
         return RELOAD  # an older vault was restored
     if credential.generation > order.generation:
-        return RefreshResult(Ending.CREDENTIALED, credentials.reference(credential))
+        return RefreshResult(Ending.CREDENTIALED, credentials.reference(credential).for_workflow())
     if (waits := await _waits_until(deps, life, config)) is not None:
         return RefreshResult(Ending.HELD, code=config.held_reason, not_before=waits)
     if credential.sealed_refresh is None:

@@ -29,7 +29,7 @@ async def _loaded(deps: Deps, tx: AsyncSession, life: Life) -> Loaded:
     return Loaded(
         status=Status(life.status),
         reason=life.reason,
-        credential=credentials.reference(credential) if credential else None,
+        credential=credentials.reference(credential).for_workflow() if credential else None,
         attempts=[sessions.as_attempt(s) for s in opened],
         returned=[s.id for s in opened if sessions.is_returned(s)],
         held_until=waits or life.held_until,

@@ -1,4 +1,5 @@
-# Append-only: these types travel through workflow histories; add fields with defaults, never rename or remove.
+# Append-only: these types travel through workflow histories; add fields with defaults, never rename, remove or change
+# a default: what holds it is not written (`workflows.payloads`).
 """What the workflow tells an activity, and what it hears back. Ids, times and codes; never a secret (law 1)."""
 
 from dataclasses import dataclass, field
@@ -13,10 +14,10 @@ from domain.life import AttemptState
 class LifeIds:
     """Whose life: the row in the vault follows from `life_id`, the rest is for people and queues."""
 
-    workspace_id: str
-    kind: str
-    provider_id: str
-    life_id: str
+    workspace_id: str = ""
+    kind: str = ""
+    provider_id: str = ""
+    life_id: str = ""
     tenant_id: str = ""
     user_id: str = ""
 

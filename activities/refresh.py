@@ -89,7 +89,7 @@ async def _commit(
                 return RELOAD, False
             probe_at = await project_refreshed(tx, row, ref, order.jitter, now)
             freed = await holds.clear(tx, subject.config.id, now, attempt.started_at)
-            return RefreshResult(Ending.CREDENTIALED, ref, probe_at=probe_at), freed
+            return RefreshResult(Ending.CREDENTIALED, ref.for_workflow(), probe_at=probe_at), freed
 
     await deps.reached(Point.REFRESH_BEFORE_COMMIT, life.id)
     result, freed = await commit_within(write, deps.clock, attempt.lease_until)

@@ -12,7 +12,7 @@ from temporalio.exceptions import TemporalError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.ids import ids_of
-from api.engine import within_a_call
+from api.engine import task_attempt, within_a_call
 from domain.errors import Problem
 from domain.identity import workflow_id
 from vault.tables import Life
@@ -68,6 +68,17 @@ class Lives:
     async def wake(self, life: Life) -> None:
         """Make sure the workflow runs, and let it read its row again."""
         await self._signal_with_start(life, ConnectionLife.wake.__name__, [])
+
+    async def wake_unless_failing(self, life: Life) -> None:
+        """Wake it as `wake` does, but leave alone a run whose task failed and is tried again.
+
+        A signal is a new event, and with each Temporal counts a task's failures anew: a life that is told again and
+        again would never be seen as stuck, and its history would fill.
+        """
+        async with within_a_call():
+            failing = await task_attempt(self._handle(life)) > 1
+        if not failing:
+            await self.wake(life)
 
     async def start_anew(self, life: Life) -> None:
         """End the run there is, whatever it is at, and start from the row.

@@ -1,7 +1,8 @@
-# Append-only: CredentialRef travels through workflow histories; add fields with defaults, never rename or remove.
+# Append-only: CredentialRef travels through workflow histories; add fields with defaults, never rename, remove or
+# change a default.
 """What may be said about a credential without saying the credential."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 FRESH_FLOOR = timedelta(seconds=30)
@@ -17,6 +18,10 @@ class CredentialRef:
     expires_at: datetime | None = None
     refreshable: bool = False
     scopes: list[str] | None = None
+
+    def for_workflow(self) -> "CredentialRef":
+        """Without the scopes: no workflow decides by them, and each refresh would write them into its history."""
+        return replace(self, scopes=None)
 
 
 def is_fresh(issued_at: datetime, expires_at: datetime | None, now: datetime) -> bool:

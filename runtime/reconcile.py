@@ -121,7 +121,7 @@ class _Pass:
         async for rows in pages(partial(reconciling.living, self._db)):
             self._living.update(map(workflow_of, rows))
             missing = [life for life in rows if workflow_of(life) not in self._running]
-            await self._wake(Case.NOT_RUNNING, missing)
+            await self._each(Case.NOT_RUNNING, [(life, self._lives.wake) for life in missing])
             self._told("starting what does not run", len(self._living), of)
         self._report.living = len(self._living)
 
@@ -217,7 +217,7 @@ class _Pass:
         """A life that was spoken to in this pass reads its row anyway."""
         for life in (row for row in rows if not self._untouched(row.id)):
             self._report.note(case, life.id, mended=True)
-        await self._each(case, [(life, self._lives.wake) for life in rows if self._untouched(life.id)])
+        await self._each(case, [(life, self._lives.wake_unless_failing) for life in rows if self._untouched(life.id)])
 
     async def _each(self, case: Case, acts: Iterable[tuple[Life, Act]], *, left: bool = False) -> None:
         try:

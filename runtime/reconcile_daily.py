@@ -18,11 +18,12 @@ from temporalio.client import (
 from temporalio.common import WorkflowIDConflictPolicy
 
 from activities.reconcile import Reconciled
+from api.engine import if_known
 from api.lives import Lives
 from runtime.pace import Pace
 from runtime.reconcile import reconcile
 from runtime.reconcile_report import Report
-from runtime.temporal import if_known, register_search_attributes
+from runtime.temporal import register_search_attributes
 from vault.database import Database
 from workflows.attributes import KEYS
 from workflows.queues import LIFE_QUEUE

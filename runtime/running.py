@@ -11,7 +11,7 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, Describe
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from runtime.temporal import if_known
+from api.engine import task_attempt
 from workflows.life import ConnectionLife
 
 LIVES = 'WorkflowType = "ConnectionLife" AND ExecutionStatus = "Running"'
@@ -34,14 +34,8 @@ async def stuck_lives(client: Client, suspected: Iterable[str]) -> set[str]:
     except RPCError as error:
         if error.status is not RPCStatusCode.INVALID_ARGUMENT:
             raise
-    return {workflow_id for workflow_id in suspected if await _fails(client, workflow_id)}
-
-
-async def _fails(client: Client, workflow_id: str) -> bool:
-    described = await if_known(client.get_workflow_handle(workflow_id).describe())
-    if described is None:
-        return False
-    return bool(described.raw_description.pending_workflow_task.attempt >= ATTEMPTS_OF_A_STUCK_TASK)
+    attempts = {found: await task_attempt(client.get_workflow_handle(found)) for found in suspected}
+    return {found for found, attempt in attempts.items() if attempt >= ATTEMPTS_OF_A_STUCK_TASK}
 
 
 async def wake_running(client: Client, workflow_id: str) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 import structlog
@@ -19,6 +20,7 @@ from runtime.settings import Settings
 from runtime.telemetry import OFF, Telemetry
 from runtime.temporal_server import store_file
 from workflows.attributes import KEYS
+from workflows.payloads import BRIEF
 
 # The API answers from the vault when Temporal is away, so it must notice within a second.
 FAST = RetryConfig(initial_interval_millis=50, max_interval_millis=300, max_elapsed_time_millis=800, max_retries=3)
@@ -59,12 +61,15 @@ async def connect(settings: Settings, *, lazy: bool, telemetry: Telemetry = OFF)
     A lazy client's first call to an absent server raises `RuntimeError`, later ones `RPCError` UNAVAILABLE.
     """
     config = connect_config(settings)
-    causes, runtime = [CallCauses(telemetry.tracer)], telemetry.runtime
-    if lazy:
-        return await Client.connect(**config, lazy=True, retry_config=FAST, interceptors=causes, runtime=runtime)
-    return await _once_it_answers(
-        config["target_host"], lambda: Client.connect(**config, interceptors=causes, runtime=runtime)
+    reach = partial(
+        Client.connect,
+        interceptors=[CallCauses(telemetry.tracer)],
+        runtime=telemetry.runtime,
+        data_converter=BRIEF,
     )
+    if lazy:
+        return await reach(**config, lazy=True, retry_config=FAST)
+    return await _once_it_answers(config["target_host"], lambda: reach(**config))
 
 
 async def connect_registered(settings: Settings, telemetry: Telemetry = OFF) -> Client:
@@ -101,16 +106,6 @@ async def _once_it_answers(address: str, ask: Callable[[], Awaitable[T]]) -> T:
         log.warning("Temporal does not answer yet; trying again", address=address, seconds=wait)
         await asyncio.sleep(wait)
         wait = min(wait * 2, LONGEST_WAIT_SECONDS)
-
-
-async def if_known(asked: Awaitable[T]) -> T | None:
-    """What the engine answers, or None if it knows nothing under that id. Raises `RPCError` for anything else."""
-    try:
-        return await asked
-    except RPCError as error:
-        if error.status is not RPCStatusCode.NOT_FOUND:
-            raise
-        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,15 +15,15 @@ from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.service import RPCError
 from temporalio.worker import WorkerDeploymentConfig
 
+from api.engine import if_known
 from runtime.settings import Settings
-from runtime.temporal import if_known
 
 Version: TypeAlias = tuple[str, str]
 """Name of a deployment, and a build of it."""
 UNVERSIONED: Version = ("", "")
 VERSIONED = WorkerVersioningMode.WORKER_VERSIONING_MODE_VERSIONED
 
-DISTRIBUTION = "authpipe-server"
+DISTRIBUTION, NAME = "authpipe-server", "unversioned"
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +35,7 @@ def deployment_of(settings: Settings) -> WorkerDeploymentConfig:
     """
     if not settings.worker_deployment:
         # Else the SDK reads all loaded code at each start, and its digest stands in each event of a history.
-        ours = WorkerDeploymentVersion(DISTRIBUTION, version(DISTRIBUTION))
+        ours = WorkerDeploymentVersion(NAME, version(DISTRIBUTION))
         return WorkerDeploymentConfig(version=ours, use_worker_versioning=False)
     return WorkerDeploymentConfig(
         version=WorkerDeploymentVersion(settings.worker_deployment, settings.worker_build_id),

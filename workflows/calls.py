@@ -1,6 +1,7 @@
 """How the workflow calls its activities: queue, deadlines, summary, urgency. Each answers None if no result came."""
 
 from collections.abc import Awaitable
+from dataclasses import replace
 from datetime import timedelta
 from typing import TypeVar
 
@@ -53,11 +54,12 @@ async def refresh(order: RefreshOrder, *, forced: bool) -> RefreshResult | None:
     return await _result(
         workflow.execute_activity_method(
             LifeActivities.refresh,
-            order,
+            # As often as this is written into histories, it names what is needed; the workflow's id has the rest.
+            replace(order, life=LifeIds(life_id=order.life.life_id, provider_id=order.life.provider_id)),
             **_provider_call(
                 order.life,
                 queues.NOW if forced else queues.SCHEDULED,
-                f"refresh generation {order.generation}{', asked for' if forced else ''}",
+                f"refresh generation {order.generation}, asked for" if forced else None,
             ),
         )
     )
@@ -106,7 +108,7 @@ async def wake(siblings: list[LifeIds]) -> None:
             continue
 
 
-def _provider_call(life: LifeIds, urgency: int, summary: str) -> workflow.ActivityConfig:
+def _provider_call(life: LifeIds, urgency: int, summary: str | None) -> workflow.ActivityConfig:
     return workflow.ActivityConfig(
         summary=summary,
         task_queue=queues.provider_queue(life.provider_id),

@@ -1,4 +1,5 @@
-# Append-only: these types travel through workflow histories; add fields with defaults, never rename or remove.
+# Append-only: these types travel through workflow histories; add fields with defaults, never rename, remove or change
+# a default: what holds it is not written (`workflows.payloads`).
 """What starts a life's workflow, and what is asked of it. Ids, times and codes; never a secret (law 1)."""
 
 from dataclasses import dataclass

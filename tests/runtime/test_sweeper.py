@@ -38,7 +38,7 @@ class Woken:
             raise Problem("temporal_unavailable")
         self.ids.append(life.id)
 
-    returned = delete = wake
+    returned = delete = wake_unless_failing = wake
 
     async def ping(self) -> bool:
         return not self._away

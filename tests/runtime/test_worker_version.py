@@ -29,7 +29,7 @@ OURS = WorkerDeploymentVersion("authpipe", "2")
 def test_it_is_off_by_default(settings_with: Callable[..., Settings]) -> None:
     told = deployment_of(settings_with())
     assert not told.use_worker_versioning
-    assert told.version == WorkerDeploymentVersion("authpipe-server", "0.1.0")
+    assert told.version == WorkerDeploymentVersion("unversioned", "0.1.0")
 
 
 def test_turned_on_a_life_moves_on_with_its_next_task(settings_with: Callable[..., Settings]) -> None:
@@ -58,7 +58,7 @@ def test_half_of_it_or_a_name_that_the_engine_refuses_is_refused_at_start(
 
 def test_unversioned_workers_before_a_current_version_are_given_the_work_by_another_command() -> None:
     routing = TaskQueueVersioningInfo(current_deployment_version=Version(deployment_name="ours", build_id="2"))
-    plain = PollerInfo(deployment_options=WorkerDeploymentOptions(deployment_name="authpipe-server", build_id="0.1.0"))
+    plain = PollerInfo(deployment_options=WorkerDeploymentOptions(deployment_name="unversioned", build_id="0.1.0"))
     used, asking = used_versions(routing), versions_of([plain])
     assert (used, asking) == ({("ours", "2")}, {UNVERSIONED})
     assert making_current("default", *asking, *used).endswith("--deployment-name ours --unversioned")

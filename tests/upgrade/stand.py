@@ -100,7 +100,9 @@ class UpgradeStand(Stack):
             about = await self.client.get_workflow_handle(workflow_of(life)).describe()
             if about.raw_description.pending_workflow_task.attempt > 1:
                 tasks.append(about.id)
-        reported = [found.id async for found in self.client.list_workflows("TemporalReportedProblems IS NOT NULL")]
+        # A run that was ended and started anew keeps what was reported of it.
+        query = "TemporalReportedProblems IS NOT NULL AND ExecutionStatus = 'Running'"
+        reported = [found.id async for found in self.client.list_workflows(query)]
         return [*tasks, *reported]
 
 

@@ -20,6 +20,7 @@ from runtime import running
 from runtime.pace import Pace
 from runtime.reconcile import reconcile
 from runtime.reconcile_report import ADVICE, Case
+from runtime.sweeper import Sweeper
 from tests.runtime.reconciling.place import FAST, HOUR, PROVIDER, Place, told, until, wall_clock
 from vault.deletions import entomb
 from vault.ids import new_id
@@ -29,23 +30,29 @@ from workflows.messages import LifeStart
 from workflows.queues import LIFE_QUEUE
 
 
+class Noted(Lives):
+    """Remembers whom it woke."""
+
+    def __init__(self, client: Client) -> None:
+        super().__init__(client)
+        self.woken: list[str] = []
+
+    async def wake(self, life: Life) -> None:
+        self.woken.append(life.id)
+        await super().wake(life)
+
+
 async def test_living_rows_without_a_workflow_are_started_the_first_due_first(place: Place) -> None:
     now = wall_clock()
     rows = [await place.row(f"user-{n}", next_due_at=now + timedelta(minutes=60 - n)) for n in range(10)]
     dead = await place.row("dead", status=Status.NEEDS_REAUTH, next_due_at=None)
     await place.row("gone", status=Status.REVOKED)
     order = [*reversed(rows), dead]
-    woken: list[str] = []
-
-    class Noted(Lives):
-        async def wake(self, life: Life) -> None:
-            woken.append(life.id)
-            await super().wake(life)
-
-    report = await reconcile(place.db, Noted(place.client), place.client, wall_clock, Pace(FAST))
+    lives = Noted(place.client)
+    report = await reconcile(place.db, lives, place.client, wall_clock, Pace(FAST))
     assert told(report) == {Case.NOT_RUNNING: (11, 11, 0)}
     assert (report.living, report.running, report.left) == (11, 0, 0)
-    assert woken == [life.id for life in order]
+    assert lives.woken == [life.id for life in order]
     assert [await place.heard(life) for life in order] == [["wake"]] * 11
 
 
@@ -142,6 +149,18 @@ async def test_where_the_server_keeps_no_list_of_the_stuck_the_overdue_ones_are_
     assert told(await place.run()) == {Case.OVERDUE: (2, 2, 0), Case.STUCK: (1, 1, 1)}
     assert (await place.handle(life).describe()).run_id != first
     assert (await place.handle(well).describe()).run_id == untouched
+
+
+async def test_a_life_whose_task_fails_is_not_told_again_and_again(place: Place) -> None:
+    """With each signal Temporal would count its failures anew, and never call it stuck."""
+    overdue = wall_clock() - timedelta(minutes=6)
+    life, well = await place.row("stuck", next_due_at=overdue), await place.row("well", next_due_at=overdue)
+    lives = Noted(place.client)
+    async with mistaken(place.client):
+        await place.started(life)
+        await until(lambda: failing(place, life))
+        await Sweeper(place.db, lives, wall_clock, Pace(FAST)).sweep()
+    assert lives.woken == [well.id]
 
 
 async def has_read_its_row(handle: WorkflowHandle[Any, Any]) -> bool:
