@@ -33,6 +33,7 @@ from api import (
 )
 from api.auth import KeyCache
 from api.deps import ApiDeps
+from api.direct_reads import DirectReads
 from api.flights import Flights
 from api.limits import BodyLimit
 from api.origins import Cors, KnownOrigins
@@ -96,6 +97,7 @@ def routes() -> FastAPI:
         redirect_slashes=False,
     )
     # First added, innermost: when the vault is away, what comes after answers for it.
+    app.add_middleware(DirectReads)
     app.add_middleware(Cors)
     problems.install(app)
     home.install(app)

@@ -21,7 +21,7 @@ from providers.scopes import missing
 from vault import reading
 from vault.reading import Found, Wanted
 
-router = APIRouter(prefix="/api", tags=["credentials"])
+HEADERS = {"cache-control": "no-store"}
 
 MAX_MIN_TTL = 365 * 86_400
 
@@ -61,6 +61,9 @@ class GetCredentialResult(BaseModel):
     generation: int
 
 
+router = APIRouter(prefix="/api", tags=["credentials"])
+
+
 @router.post(
     "/credentials",
     responses=documented(
@@ -73,6 +76,14 @@ class GetCredentialResult(BaseModel):
 async def get_credential(
     body: GetCredentialParams, request: Request, response: Response, caller: SecretCaller, deps: DepsOf
 ) -> GetCredentialResult:
+    response.headers.update(HEADERS)
+    return await read_measured(body, request, caller, deps)
+
+
+async def read_measured(
+    body: GetCredentialParams, request: Request, caller: Caller, deps: ApiDeps
+) -> GetCredentialResult:
+    """The read itself, counted however it ends."""
     provider_of(deps, body.provider)
     try:
         result = await _get(body, request, caller, deps)
@@ -80,7 +91,6 @@ async def get_credential(
         deps.measures.read(body.provider, code_of(error))
         raise
     deps.measures.read(body.provider, SERVED)
-    response.headers["cache-control"] = "no-store"
     return result
 
 

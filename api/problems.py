@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from activities.causes import REQUEST_ID
@@ -107,6 +108,8 @@ def problem_of(request: Request, error: Exception) -> Problem:
     path, kind = request.url.path, type(error).__name__
     if isinstance(error, Problem):
         return error
+    if isinstance(error, HTTPException):
+        return problem_of_status(error.status_code)
     match code_of(error):
         case "database_full" as code:
             log.error("the database's disk is full: nothing can be written; make room", path=path)

@@ -63,7 +63,7 @@ def serve(reading: Reading, now: datetime, *, min_ttl: timedelta | None = None, 
         return _reauth(reading, now)
     if reading.status is not Status.ACTIVE:
         return Served(Verdict.NOT_CONNECTED)
-    if _refresh_helps(reading, now) and (force or not _lives(reading, now, min_ttl)):
+    if (force or not _lives(reading, now, min_ttl)) and _refresh_helps(reading, now):
         return Served(Verdict.REFRESH_FIRST)
     return after_waiting(reading, now, min_ttl=min_ttl)
 

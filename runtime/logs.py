@@ -3,10 +3,13 @@
 Nothing logs a secret on purpose (law 1). What is struck out here is a net below that rule, not a licence.
 """
 
+import json
 import logging
 import re
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -30,6 +33,7 @@ _SECRET_IN_TEXT = re.compile(
               | [?&] (?:code|state) = )
         [^\s"'&,;<>)}\]]+"""
 )
+_WORD = re.compile(r"(?i)bearer|basic")
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}")
 
 # At INFO and DEBUG these print URLs with their query strings, whole statements, or what nobody asks for.
@@ -41,51 +45,73 @@ def configure_logs(settings: Settings, process: str) -> None:
     as_json = settings.log_format == "json" or (settings.log_format == "auto" and not settings.development)
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,
+        redact,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso" if as_json else "%H:%M:%S", utc=as_json),
-        structlog.processors.StackInfoRenderer(),
     ]
+    rendered = _json(process) if as_json else _console()
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    # Past the standard library, whose records would cost a read of a credential as much as its select.
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        processors=[*shared, *rendered],
+        logger_factory=_Stderr,
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *(_json(process) if as_json else _console()),
-            ],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendered],
         )
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(settings.log_level.upper())
+    root.setLevel(level)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+class _Stderr:
+    """Writes lines as `logging.StreamHandler` does: one that cannot be written ends no request."""
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+
+    def info(self, line: str) -> None:
+        """Any level: those that are too low have been left out before."""
+        with suppress(OSError):
+            sys.stderr.write(f"{line}\n")
+
+    debug = warning = error = critical = exception = info
 
 
 def _json(process: str) -> list[Processor]:
     def tag(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         return {"process": process, **event}
 
-    return [tag, structlog.processors.format_exc_info, redact, structlog.processors.JSONRenderer(default=str)]
+    return [tag, structlog.processors.JSONRenderer(_as_json)]
+
+
+_encoder = json.JSONEncoder(default=str)
+
+
+def _as_json(event: EventDict, **_asked: Any) -> str:
+    """With one encoder for all lines: `json.dumps` makes one for each."""
+    return _encoder.encode(event)
 
 
 def _console() -> list[Processor]:
     # The supervisor prints the tag before each line. Plain tracebacks: rich ones would show local variables.
     return [
-        structlog.processors.format_exc_info,
-        redact,
         structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(),
             pad_event_to=32,
             exception_formatter=structlog.dev.plain_traceback,
-        ),
+        )
     ]
 
 
@@ -94,11 +120,18 @@ def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     return {name: _safe(name, value) for name, value in event.items()}
 
 
+@lru_cache
+def _is_secret(name: str) -> bool:
+    return bool(_SECRET_NAME.search(name)) and not _PLAIN_NAME.search(name)
+
+
 def _safe(name: str, value: Any) -> Any:
-    if _SECRET_NAME.search(name) and not _PLAIN_NAME.search(name):
+    if _is_secret(name):
         return STRUCK
     if isinstance(value, str):
-        return _BEARER.sub(rf"\1 {STRUCK}", _SECRET_IN_TEXT.sub(rf"\1{STRUCK}", value))
+        # Where there is none of these, no pattern can match; to try takes longer.
+        named = _SECRET_IN_TEXT.sub(rf"\1{STRUCK}", value) if "=" in value or ":" in value else value
+        return _BEARER.sub(rf"\1 {STRUCK}", named) if _WORD.search(named) else named
     if isinstance(value, Mapping):
         return {key: _safe(str(key), inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):

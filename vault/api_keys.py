@@ -5,7 +5,8 @@ import secrets
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import inspect
+import sqlalchemy
+from sqlalchemy import bindparam, inspect
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select, update
 
@@ -45,12 +46,14 @@ async def create_key(db: Database, workspace_id: str, name: str, role: Role, now
 
 async def find_key(db: Database, presented: str) -> ApiKey | None:
     """The living key that was presented. Only its hash is compared, so timing tells nothing about a key."""
-    query = select(*inspect(ApiKey).columns).where(
-        col(ApiKey.key_hash) == digest(presented), col(ApiKey.revoked_at).is_(None)
-    )
-    async with db.connect() as connection:
-        row = (await connection.execute(query)).mappings().first()
-    return None if row is None else ApiKey(**row)
+    rows = await db.rows(_LIVING, {"hash": digest(presented)})
+    return ApiKey(**dict(zip(_COLUMNS.keys(), rows[0], strict=True))) if rows else None
+
+
+_COLUMNS = inspect(ApiKey).columns
+_LIVING = sqlalchemy.select(*_COLUMNS).where(
+    col(ApiKey.key_hash) == bindparam("hash"), col(ApiKey.revoked_at).is_(None)
+)
 
 
 async def list_keys(db: Database, workspace_id: str) -> list[ApiKey]:

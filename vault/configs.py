@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import TypedDict, Unpack
 
 import sqlalchemy
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, bindparam
 from sqlmodel import col, func, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
@@ -208,23 +208,24 @@ async def delete(db: Database, workspace_id: str, config_id: str, now: datetime)
 
 async def client_secrets(db: Database, sealer: Sealer, config_id: str, now: datetime) -> list[str]:
     """The client secret to use, and after it the previous one while that may still be tried."""
-    query = (
-        sqlalchemy.select(col(ProviderConfig.workspace_id), col(ClientSecret.version), col(ClientSecret.sealed_secret))
-        .join(ProviderConfig, col(ProviderConfig.id) == col(ClientSecret.provider_config_id))
-        .where(
-            col(ClientSecret.provider_config_id) == config_id,
-            col(ClientSecret.sealed_secret).is_not(None),
-            col(ClientSecret.retires_at).is_(None) | (col(ClientSecret.retires_at) > now),
-        )
-        .order_by(col(ClientSecret.version).desc())
-        .limit(2)
-    )
-    async with db.connect() as connection:
-        rows = (await connection.execute(query)).all()
+    rows = await db.rows(_SECRETS, {"config_id": config_id, "now": now})
     return [
         await sealer.open(_owner(workspace_id, config_id), SECRET, version, sealed or b"")
         for workspace_id, version, sealed in rows
     ]
+
+
+_SECRETS = (
+    sqlalchemy.select(col(ProviderConfig.workspace_id), col(ClientSecret.version), col(ClientSecret.sealed_secret))
+    .join(ProviderConfig, col(ProviderConfig.id) == col(ClientSecret.provider_config_id))
+    .where(
+        col(ClientSecret.provider_config_id) == bindparam("config_id"),
+        col(ClientSecret.sealed_secret).is_not(None),
+        col(ClientSecret.retires_at).is_(None) | (col(ClientSecret.retires_at) > bindparam("now")),
+    )
+    .order_by(col(ClientSecret.version).desc())
+    .limit(2)
+)
 
 
 async def signing_key(sealer: Sealer, config: ProviderConfig) -> str:

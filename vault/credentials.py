@@ -83,14 +83,16 @@ def reference(credential: Credential, generation: int | None = None) -> Credenti
 
 async def with_its_rows(db: Database, life_id: str) -> tuple[Life, Credential, ProviderConfig] | None:
     """A life with its current credential and its config, in one select; None where one of them is not there."""
-    query = (
-        select(Life, Credential, ProviderConfig)
-        .join(Credential, and_(col(Credential.life_id) == col(Life.id), col(Credential.role) == CURRENT))
-        .join(ProviderConfig, col(ProviderConfig.id) == col(Life.provider_config_id))
-        .where(Life.id == life_id)
-    )
     async with db.looking() as tx:
-        return (await tx.exec(query)).first()
+        return (await tx.exec(_WITH_ITS_ROWS, params={"id": life_id})).first()
+
+
+_WITH_ITS_ROWS = (
+    select(Life, Credential, ProviderConfig)
+    .join(Credential, and_(col(Credential.life_id) == col(Life.id), col(Credential.role) == CURRENT))
+    .join(ProviderConfig, col(ProviderConfig.id) == col(Life.provider_config_id))
+    .where(Life.id == bindparam("id"))
+)
 
 
 async def current(tx: AsyncSession, life_id: str) -> Credential | None:

@@ -1,20 +1,20 @@
 """One database behind the vault: SQLite or PostgreSQL, the same promises on both.
 
 Four ways in, by what the caller needs: `transaction` (writes), `reading` (several selects of one moment), `looking`
-(one select of whole rows), `connect` (one select of columns, on the hot path). None of them may be held open while a
-provider is being called.
+(one select), `rows` (one select of columns, on the hot path). None of them may be held open while a provider is being
+called.
 """
 
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
 from asyncpg import InterfaceError, PostgresError  # type: ignore[import-untyped]
-from sqlalchemy import Connection, event, make_url, text
+from sqlalchemy import Connection, Dialect, Select, event, make_url, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -22,6 +22,7 @@ from sqlalchemy.pool import NullPool
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from vault.revisions import Standing, standing, upgrade
+from vault.selects import Postgres, Row, Selects, Sqlite
 
 MIGRATION_LOCK = 0x61757468706970
 """The PostgreSQL advisory lock under which migrations run; any fixed number, kept for ever."""
@@ -34,6 +35,8 @@ LOCK_NOT_AVAILABLE = "55P03"
 ANNOUNCED = "announced"
 DISK_FULL = "53100"
 """PostgreSQL's code for it (appendix A of its manual)."""
+BUSY_SECONDS = 5
+"""How long SQLite waits where another process writes or migrates."""
 PING_AFTER_SECONDS = 30.0
 """A pooled PostgreSQL connection that rested longer is tried before it is used: a firewall may have dropped it."""
 
@@ -56,8 +59,9 @@ def announce(tx: AsyncSession, workspace_id: str) -> None:
 class Database:
     """A pool of connections. Open one per process, close it at the end."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, selects: Selects) -> None:
         self._engine = engine
+        self._selects = selects
         sqlite = engine.dialect.name == "sqlite"
         # BEGIN IMMEDIATE takes SQLite's one write lock at once: taking it later, after a read, can fail for good.
         self._writing = engine.execution_options(sqlite_begin="IMMEDIATE") if sqlite else engine
@@ -71,9 +75,13 @@ class Database:
 
     @classmethod
     def open(cls, url: str, *, pool_size: int = 10) -> Self:
-        """Open `sqlite+aiosqlite:///path` or `postgresql+asyncpg://…`; at most `pool_size` connections, no overflow."""
+        """Open `sqlite+aiosqlite:///path` or `postgresql+asyncpg://…`.
+
+        At most `pool_size` connections, and half as many again for `rows`; no overflow.
+        """
         parsed = _checked(url)
-        return cls(_engine(parsed, {"pool_size": pool_size, "max_overflow": 0, "pool_timeout": 10}))
+        engine = _engine(parsed, {"pool_size": pool_size, "max_overflow": 0, "pool_timeout": 10})
+        return cls(engine, _selects(parsed, engine.dialect, max(1, pool_size // 2)))
 
     @property
     def dialect(self) -> str:
@@ -81,6 +89,7 @@ class Database:
         return self._engine.dialect.name
 
     async def close(self) -> None:
+        await self._selects.close()
         await self._engine.dispose()
 
     @asynccontextmanager
@@ -112,14 +121,14 @@ class Database:
         async with AsyncSession(self._bare, expire_on_commit=False) as session:
             yield session
 
-    def connect(self) -> AsyncConnection:
-        """`async with db.connect() as connection:` a bare connection without a transaction, for single selects."""
-        return self._bare.connect()
+    async def rows(self, statement: Select[*tuple[Any, ...]], values: Mapping[str, Any]) -> list[Row]:
+        """All rows of a statement that is made once and asked often, its values left open (`vault.selects`)."""
+        return await self._selects.rows(statement, values)
 
     async def ping(self) -> None:
         """Raises `DatabaseUnusable` if the database does not answer."""
         with _said_plainly():
-            async with self.connect() as connection:
+            async with self._bare.connect() as connection:
                 await connection.execute(text("SELECT 1"))
 
     async def behind(self) -> str | None:
@@ -128,7 +137,7 @@ class Database:
 
     async def standing(self) -> Standing:
         """Which migration the schema is at."""
-        async with self.connect() as connection:
+        async with self._bare.connect() as connection:
             return await connection.run_sync(standing)
 
 
@@ -248,10 +257,7 @@ _POSTGRES_SNAPSHOT: dict[str, Any] = {"isolation_level": "REPEATABLE READ", "pos
 def _engine(url: URL, pool: dict[str, Any], *, migrating: bool = False) -> AsyncEngine:
     if url.get_backend_name() == "sqlite":
         return _sqlite_engine(url, pool, migrating)
-    limits = {"statement_timeout": "10s", "lock_timeout": "5s", "idle_in_transaction_session_timeout": "10s"}
-    patient = {"lock_timeout": f"{LOCK_SECONDS}s"}
-    settings = {"application_name": "authpipe", "jit": "off", **(patient if migrating else limits)}
-    args = {"timeout": 5, "command_timeout": None if migrating else 15, "server_settings": settings}
+    args = _postgres_args(migrating=migrating)
     engine = create_async_engine(url, hide_parameters=True, connect_args=args, **pool)
 
     @event.listens_for(engine.sync_engine, "checkin")
@@ -271,10 +277,25 @@ def _engine(url: URL, pool: dict[str, Any], *, migrating: bool = False) -> Async
     return engine
 
 
+def _postgres_args(*, migrating: bool = False) -> dict[str, Any]:
+    limits = {"statement_timeout": "10s", "lock_timeout": "5s", "idle_in_transaction_session_timeout": "10s"}
+    patient = {"lock_timeout": f"{LOCK_SECONDS}s"}
+    settings = {"application_name": "authpipe", "jit": "off", **(patient if migrating else limits)}
+    return {"timeout": 5, "command_timeout": None if migrating else 15, "server_settings": settings}
+
+
+def _selects(url: URL, dialect: Dialect, size: int) -> Selects:
+    if dialect.name == "sqlite":
+        return Selects(dialect, Sqlite(url.database or "", BUSY_SECONDS))
+    _, connect = dialect.create_connect_args(url)
+    connect.pop("prepared_statement_cache_size", None)  # SQLAlchemy's own
+    return Selects(dialect, Postgres(size, **connect, **_postgres_args()))
+
+
 def _sqlite_engine(url: URL, pool: dict[str, Any], migrating: bool) -> AsyncEngine:
     _create_file(Path(url.database or ""))
     # isolation_level None: the driver opens no transactions of its own, the listener below does.
-    args = {"isolation_level": None, "timeout": MIGRATION_WAIT_SECONDS if migrating else 5}
+    args = {"isolation_level": None, "timeout": MIGRATION_WAIT_SECONDS if migrating else BUSY_SECONDS}
     engine = create_async_engine(url, hide_parameters=True, connect_args=args, **pool)
 
     @event.listens_for(engine.sync_engine, "connect")

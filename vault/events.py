@@ -76,10 +76,12 @@ def _queue(*, always: bool) -> Insert:
     return insert(OUTBOX).from_select(names, sqlalchemy.select(*values).where(exists().where(theirs, wants)))
 
 
+_RECORD = insert(plain(Event))
+
+
 async def _append(tx: AsyncSession, event: Event, subject: str, *, wanted: bool) -> None:
     """Without an endpoint nothing is queued: what is set up later hears of what happens from then on."""
-    tx.add(event)
-    await tx.flush()
+    await tx.exec(_RECORD, params=event.model_dump(exclude={"sequence"}))
     row = {"event_id": event.id, "workspace_id": event.workspace_id, "life_id": subject, "created_at": event.created_at}
     queued = await tx.exec(_queue(always=wanted), params={**row, "attempts": 0, "last_error": ""})
     if queued.rowcount:

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, bindparam, func, not_, or_
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel.sql.expression import SelectOfScalar
 
 from domain.holds import HoldKind, is_outage, kind_of, pause, wait_of
 from vault.database import Database
@@ -37,13 +38,19 @@ async def may_try(tx: AsyncSession, config_id: str, now: datetime, until: dateti
 
     Nothing is written where nothing was held, as on almost every refresh.
     """
-    this = col(ProviderConfig.id) == config_id
-    held_until = (await tx.exec(select(ProviderConfig.held_until).where(this))).first()
+    held_until = (await tx.exec(_HELD_UNTIL, params={"id": config_id})).first()
     if held_until is None:
         return Leave.FREE
-    over = (this, col(ProviderConfig.held_until) == held_until, col(ProviderConfig.held_until) <= now)
+    over = (
+        col(ProviderConfig.id) == config_id,
+        col(ProviderConfig.held_until) == held_until,
+        col(ProviderConfig.held_until) <= now,
+    )
     claimed = (await tx.exec(update(ProviderConfig).where(*over).values(held_until=until))).rowcount
     return Leave.SCOUT if claimed else None
+
+
+_HELD_UNTIL = select(ProviderConfig.held_until).where(col(ProviderConfig.id) == bindparam("id"))
 
 
 def waits_until(config: ProviderConfig, life_id: str, now: datetime, due_at: datetime | None = None) -> datetime | None:
@@ -106,7 +113,7 @@ async def clear(tx: AsyncSession, config_id: str, now: datetime, sent_at: dateti
     What was sent before the app was refused does not end that hold: the client secret may have gone bad in between.
     The answer is whether a hold ended, which those who wait are to be told.
     """
-    row = await _locked(tx, config_id, or_(is_held(), col(ProviderConfig.stumbled) > 0))
+    row = (await tx.exec(_clearable(), params={"id": config_id})).first()
     if row is None:
         return False
     if row.hold_kind == HoldKind.MISCONFIGURED and await config_told_since(tx, row, "misconfigured", sent_at):
@@ -144,8 +151,7 @@ async def state_of(db: Database, config_id: str) -> ProviderConfig | None:
 
 async def holds_still(db: Database, config_id: str) -> bool:
     """Whether the config is held just now: one select of one row."""
-    async with db.connect() as connection:
-        return (await connection.execute(_holds_still(), {"id": config_id})).first() is not None
+    return bool(await db.rows(_holds_still(), {"id": config_id}))
 
 
 @cache
@@ -221,5 +227,14 @@ def _hold(
 
 
 async def _locked(tx: AsyncSession, config_id: str, *conditions: ColumnElement[bool]) -> ProviderConfig | None:
-    query = select(ProviderConfig).where(col(ProviderConfig.id) == config_id, *conditions).with_for_update()
-    return (await tx.exec(query.execution_options(populate_existing=True))).first()
+    return (await tx.exec(_one(*conditions), params={"id": config_id})).first()
+
+
+def _one(*conditions: ColumnElement[bool]) -> SelectOfScalar[ProviderConfig]:
+    query = select(ProviderConfig).where(col(ProviderConfig.id) == bindparam("id"), *conditions).with_for_update()
+    return query.execution_options(populate_existing=True)
+
+
+@cache
+def _clearable() -> SelectOfScalar[ProviderConfig]:
+    return _one(or_(is_held(), col(ProviderConfig.stumbled) > 0))

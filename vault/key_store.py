@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, select
+import sqlalchemy
+from sqlalchemy import ColumnElement, Select, bindparam
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import col, func, update
+from sqlmodel import col, func, select, update
 
 from vault.database import Database
 from vault.tables import DataKey
@@ -21,16 +22,6 @@ class WrappedKey:
     tenant_id: str
     kek_id: str
     wrapped: bytes = field(repr=False)
-
-
-# In the order of `WrappedKey`.
-_COLUMNS = (
-    col(DataKey.id),
-    col(DataKey.workspace_id),
-    col(DataKey.tenant_id),
-    col(DataKey.kek_id),
-    col(DataKey.wrapped),
-)
 
 
 class KeyStore(Protocol):
@@ -65,11 +56,10 @@ class SqlKeyStore:
         self._db = db
 
     async def find(self, workspace_id: str, tenant_id: str) -> WrappedKey | None:
-        owned = (col(DataKey.workspace_id) == workspace_id, col(DataKey.tenant_id) == tenant_id)
-        return next(iter(await self._living(*owned)), None)
+        return await self._one(_OWNED, {"workspace_id": workspace_id, "tenant_id": tenant_id})
 
     async def get(self, key_id: str) -> WrappedKey | None:
-        return next(iter(await self._living(col(DataKey.id) == key_id)), None)
+        return await self._one(_NAMED, {"id": key_id})
 
     async def put(self, key: WrappedKey, now: datetime) -> bool:
         try:
@@ -108,16 +98,27 @@ class SqlKeyStore:
         firsts = select(func.min(DataKey.id)).where(col(DataKey.destroyed_at).is_(None)).group_by(DataKey.kek_id)
         return await self._living(col(DataKey.id).in_(firsts))
 
+    async def _one(self, statement: Select[*tuple[Any, ...]], values: dict[str, str]) -> WrappedKey | None:
+        rows = await self._db.rows(statement, values)
+        return WrappedKey(*rows[0]) if rows else None
+
     async def _living(self, *which: ColumnElement[bool], limit: int | None = None) -> list[WrappedKey]:
-        query = select(*_COLUMNS).where(col(DataKey.destroyed_at).is_(None), *which).limit(limit)
-        async with self._db.connect() as connection:
-            rows = (await connection.execute(query)).all()
-        return [
-            WrappedKey(key_id, workspace, tenant, kek, wrapped or b"")
-            for key_id, workspace, tenant, kek, wrapped in rows
-        ]
+        query = select(DataKey).where(col(DataKey.destroyed_at).is_(None), *which).limit(limit)
+        async with self._db.looking() as session:
+            rows = (await session.exec(query)).all()
+        return [WrappedKey(row.id, row.workspace_id, row.tenant_id, row.kek_id, row.wrapped or b"") for row in rows]
 
     async def _update(self, *which: ColumnElement[bool], **values: object) -> bool:
         change = update(DataKey).where(col(DataKey.destroyed_at).is_(None), *which).values(**values)
         async with self._db.transaction() as session:
             return (await session.exec(change)).rowcount > 0
+
+
+# In the order of `WrappedKey`.
+_ANY = sqlalchemy.select(
+    col(DataKey.id), col(DataKey.workspace_id), col(DataKey.tenant_id), col(DataKey.kek_id), col(DataKey.wrapped)
+).where(col(DataKey.destroyed_at).is_(None))
+_NAMED = _ANY.where(col(DataKey.id) == bindparam("id"))
+_OWNED = _ANY.where(
+    col(DataKey.workspace_id) == bindparam("workspace_id"), col(DataKey.tenant_id) == bindparam("tenant_id")
+)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import bindparam, update
+from sqlalchemy import bindparam, insert, update
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -133,8 +133,11 @@ async def open_attempt(
         started_at=now,
         lease_until=now + lease,
     )
-    tx.add(attempt)
+    await tx.exec(_OPEN, params=attempt.model_dump())
     return attempt
+
+
+_OPEN = insert(ATTEMPT)
 
 
 async def resolve(tx: AsyncSession, attempt: TokenAttempt, outcome: str, now: datetime, code: str = "") -> None:

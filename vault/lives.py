@@ -225,8 +225,10 @@ async def _living(tx: AsyncSession, key: LifeKey) -> Life | None:
 
 async def lock_life(tx: AsyncSession, life_id: str) -> Life | None:
     """The row, locked until the transaction ends. SQLite's write transactions are alone anyway."""
-    query = select(Life).where(Life.id == life_id).with_for_update().execution_options(populate_existing=True)
-    return (await tx.exec(query)).first()
+    return (await tx.exec(_LOCKED, params={"id": life_id})).first()
+
+
+_LOCKED = select(Life).where(Life.id == bindparam("id")).with_for_update().execution_options(populate_existing=True)
 
 
 async def providers_of_living(db: Database) -> set[str]:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import text
+from sqlmodel import func, select
 
 from providers import catalog
 from runtime.doctor.findings import Code, Finding, found
@@ -83,9 +83,10 @@ async def clocks(patient: Patient) -> AsyncIterator[Finding]:
     """Our clock beside the database's. An SQLite file has none of its own."""
     if patient.db.dialect == "sqlite":
         return
-    async with patient.db.connect() as connection:
+    async with patient.db.looking() as session:
+        await session.connection()  # to open one takes a while, which is no skew
         sent = patient.clock()
-        theirs: datetime = (await connection.execute(text("SELECT clock_timestamp()"))).scalar_one()
+        theirs: datetime = (await session.exec(select(func.clock_timestamp()))).one()
         ours = sent + (patient.clock() - sent) / 2
     skew = skew_in_words("the database's", theirs.astimezone(UTC), ours)
     if skew:

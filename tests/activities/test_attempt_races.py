@@ -76,7 +76,7 @@ async def test_a_deletion_and_a_swap_at_once_do_not_wait_for_each_other_in_a_cir
 
 async def somebody_waits(stage: Any) -> None:
     """Until a backend of this database waits for a lock."""
-    async with asyncio.timeout(10), stage.deps.db.connect() as connection:
+    async with asyncio.timeout(10), stage.deps.db._bare.connect() as connection:
         query = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
         while not (await connection.execute(query)).scalar_one():  # noqa: ASYNC110 - another process's fact
             await asyncio.sleep(0.01)

@@ -1,5 +1,6 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
+from unittest.mock import Mock
 
 import httpx
 import pytest
@@ -45,7 +46,7 @@ async def test_readiness_names_the_database_when_it_is_gone(
     def refused() -> Any:
         raise ConnectionRefusedError("host=10.0.0.5 user=canary")
 
-    monkeypatch.setattr(deps.db, "connect", refused)
+    monkeypatch.setattr(deps.db, "_bare", Mock(connect=refused))
     answer = await anybody.get("/health/ready")
     assert answer.status_code == 503
     assert answer.json()["parts"]["database"] == "does not answer"

@@ -117,7 +117,7 @@ async def a_backup_reads(stand: UpgradeStand, table: str) -> AsyncIterator[None]
 
 
 async def asked(stand: UpgradeStand, query: str) -> object:
-    async with stand.vault.connect() as connection:
+    async with stand.vault._bare.connect() as connection:
         return (await connection.execute(text(query))).scalar()
 
 

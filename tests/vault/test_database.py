@@ -1,9 +1,11 @@
 import asyncio
 import stat
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
@@ -91,7 +93,7 @@ def indexes(connection: Connection) -> dict[str, str]:
 
 
 async def test_the_migrations_make_exactly_the_tables(db: Database) -> None:
-    async with db.connect() as connection:
+    async with db._bare.connect() as connection:
         assert await connection.run_sync(difference) == []
 
 
@@ -103,7 +105,7 @@ async def test_the_migrations_make_exactly_the_indexes(opened, new_url: str) -> 
         wanted = await connection.run_sync(indexes)
         await connection.run_sync(Table.metadata.drop_all)
     await asyncio.to_thread(migrate, new_url)
-    async with db.connect() as connection:
+    async with db._bare.connect() as connection:
         assert await connection.run_sync(indexes) == wanted
 
 
@@ -167,7 +169,7 @@ async def test_an_sqlite_file_is_readable_by_its_owner_alone(opened, tmp_path: P
 
 async def test_sqlite_never_loses_a_commit_when_power_fails(opened, sqlite_url: str) -> None:
     db = opened(sqlite_url)
-    async with db.connect() as connection:
+    async with db._bare.connect() as connection:
         found = {
             name: (await connection.execute(text(f"PRAGMA {name}"))).scalar()
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
@@ -244,7 +246,7 @@ async def test_readers_neither_wait_for_a_writer_nor_see_its_half(db: Database, 
         await tx.flush()
         assert await asyncio.wait_for(name_of(db), 10) is None
         assert await asyncio.wait_for(name_of(another_process), 10) is None
-        async with another_process.connect() as connection:
+        async with another_process._bare.connect() as connection:
             assert (await connection.execute(select(func.count()).select_from(Workspace))).scalar() == 0
 
 
@@ -317,7 +319,7 @@ async def test_times_come_back_in_utc_and_lists_as_lists(db: Database, now) -> N
 async def cut_off(opened, postgres, postgres_vault: str, postgres_url: str):
     """A database whose pooled connection the server has ended."""
     db = opened(postgres_url)
-    async with db.connect() as connection:
+    async with db._bare.connect() as connection:
         driver = (await connection.get_raw_connection()).driver_connection
     postgres.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{postgres_vault}'")
     async with asyncio.timeout(5):
@@ -330,6 +332,23 @@ async def test_a_connection_the_server_ended_is_replaced_before_it_is_used(cut_o
     await cut_off.ping()
 
 
+async def test_a_single_select_outlives_the_end_of_its_connection(
+    opened, postgres, postgres_vault, postgres_url
+) -> None:
+    db, number = opened(postgres_url), sqlalchemy.select(func.count()).select_from(Workspace)
+    (before,) = await db.rows(number, {})
+    postgres.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{postgres_vault}'")
+
+    async def again() -> bool:
+        with suppress(OSError):  # the one that was under way when the connection ended
+            return await db.rows(number, {}) == [before]
+        return False
+
+    async with asyncio.timeout(5):
+        while not await again():  # noqa: ASYNC110 - the driver has no event for it
+            await asyncio.sleep(0.01)
+
+
 async def test_a_connection_that_rested_long_is_tried_before_it_is_used(
     opened, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -340,7 +359,7 @@ async def test_a_connection_that_rested_long_is_tried_before_it_is_used(
         raise dialect.loaded_dbapi.InterfaceError("lost")
 
     async def server_process() -> int:
-        async with db.connect() as connection:
+        async with db._bare.connect() as connection:
             return (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one()
 
     first = await server_process()

@@ -2,7 +2,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import event
 
 from domain.life import Kind, Status
 from vault import reading
@@ -46,20 +45,42 @@ async def test_a_read_finds_the_credential_and_opens_it(db: Database, sealer: Se
     assert await reading.find_one(db, life.id) == row
 
 
-async def test_a_read_is_one_select(db: Database, sealer: Sealer, active: Any) -> None:
+async def test_a_read_is_one_select(db: Database, sealer: Sealer, active: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     await active()
     (row,) = await reading.find(db, USER)
     await reading.open_access(sealer, row)  # the tenant's key is cached now
-    said: list[str] = []
+    driver, said = db._selects._driver, list[str]()
+    fetch = driver.fetch
 
-    def listen(_c: Any, _k: Any, statement: str, *_: Any) -> None:
-        said.append(statement)
+    async def listening(text: str, arguments: Any) -> Any:
+        said.append(text)
+        return await fetch(text, arguments)
 
-    event.listen(db._engine.sync_engine, "before_cursor_execute", listen)
+    monkeypatch.setattr(driver, "fetch", listening)
     (row,) = await reading.find(db, USER)
     await reading.open_access(sealer, row)
-    event.remove(db._engine.sync_engine, "before_cursor_execute", listen)
     assert [statement.split()[0] for statement in said] == ["SELECT"]
+
+
+async def test_what_is_preferred_comes_first_and_no_limit_hides_it(
+    db: Database, active: Any, monkeypatch: pytest.MonkeyPatch, now: Any
+) -> None:
+    connections = [await active(label=str(number)) for number in range(3)]
+    async with db.transaction() as tx:
+        await compare_and_set(tx, connections[0], now, status=Status.NEEDS_REAUTH, reason="grant_revoked")
+    installation = await active(Kind.INSTALLATION)
+    anything = Wanted("default", "jira", "acme", tuple(Kind))
+    asked = replace(anything, connection_id="")
+    first = [installation.id, connections[1].id, connections[2].id, connections[0].id]
+    assert [row.id for row in await reading.find(db, replace(asked, user_id=""))] == first[:1]
+    wide = replace(USER, kinds=(Kind.CONNECTION,))
+    assert [row.id for row in await reading.find(db, wide)] == first[1:]
+    monkeypatch.setattr(reading, "MOST", 2)
+    for made in (reading._query, reading._preferred):
+        made.cache_clear()
+    assert [row.id for row in await reading.find(db, wide)] == first[1:3]
+    for made in (reading._query, reading._preferred):
+        made.cache_clear()
 
 
 @pytest.mark.parametrize(

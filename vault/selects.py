@@ -1,0 +1,202 @@
+"""Single selects, asked of the driver itself: on the way of a read, a session around them costs several times as much.
+
+SQLAlchemy writes the statement and knows how values are stored; it compiles each statement once, so pass the same
+object again and again, its values left open.
+"""
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, Protocol
+
+import asyncpg  # type: ignore[import-untyped]
+from sqlalchemy import Dialect, Select
+from sqlalchemy.types import TypeEngine
+
+Row = tuple[Any, ...]
+Convert = Callable[[Any], Any] | None
+WAIT_SECONDS = 10.0
+"""How long a select may take, its wait for a connection included."""
+REST_SECONDS = 30.0
+"""A connection that rested longer is closed: a firewall may have dropped it."""
+
+CACHE_KIB = 32 * 1024
+"""What SQLite may keep of the file in memory; by itself it would be 2 MiB, some hundred connections."""
+
+PRIMARY = 0xFF
+"""The part of an SQLite error code that names the kind; the rest tells kinds of it apart."""
+
+
+class SelectFailed(OSError):
+    """The database did not answer a select; the driver's own error is its cause."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(f"the database did not answer ({type(error).__name__})")
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A statement as the driver takes it, and how what goes in and comes out is converted."""
+
+    text: str
+    given: Sequence[tuple[str, Any, Convert]]
+    results: Sequence[tuple[int, Callable[[Any], Any]]]
+
+    def arguments(self, values: Mapping[str, Any]) -> list[Any]:
+        """In the statement's order; a value that is not given is the statement's own."""
+        held = ((values.get(name, own), convert) for name, own, convert in self.given)
+        return [value if convert is None else convert(value) for value, convert in held]
+
+    def row(self, raw: Sequence[Any]) -> Row:
+        """The row as the columns' types have it."""
+        row = list(raw)
+        for place, convert in self.results:
+            row[place] = convert(row[place])
+        return tuple(row)
+
+
+class Driver(Protocol):
+    """What a driver is asked by."""
+
+    async def fetch(self, text: str, arguments: Sequence[Any]) -> Sequence[Sequence[Any]]:
+        """Raises `SelectFailed`, or another `OSError`."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Selects:
+    """Compiles and asks."""
+
+    def __init__(self, dialect: Dialect, driver: Driver) -> None:
+        self._dialect = dialect
+        self._driver = driver
+        self._known: dict[int, tuple[Select[*tuple[Any, ...]], Asking]] = {}
+
+    async def rows(self, statement: Select[*tuple[Any, ...]], values: Mapping[str, Any]) -> list[Row]:
+        """All rows. Raises an `OSError` if the database does not answer."""
+        # Kept beside what was made of it: the id of one that is gone may be another's.
+        known = self._known.get(id(statement))
+        if known is None:
+            known = self._known[id(statement)] = (statement, _asking(statement, self._dialect))
+        asking = known[1]
+        return [asking.row(raw) for raw in await self._driver.fetch(asking.text, asking.arguments(values))]
+
+    async def close(self) -> None:
+        await self._driver.close()
+
+
+def _asking(statement: Select[*tuple[Any, ...]], dialect: Dialect) -> Asking:
+    compiled = statement.compile(dialect=dialect)
+    own = compiled.params
+    given = [
+        (name, own[name], compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect))
+        for name in compiled.positiontup or ()
+    ]
+    processors = [_result(column.type, dialect) for column in statement.selected_columns]
+    return Asking(str(compiled), given, [(place, p) for place, p in enumerate(processors) if p])
+
+
+def _result(kind: TypeEngine[Any], dialect: Dialect) -> Convert:
+    convert: Convert = kind.dialect_impl(dialect).result_processor(dialect, None)
+    return convert
+
+
+class Postgres:
+    """Connections of asyncpg's own pool, which are kept between selects: to give one back costs as much as a select."""
+
+    def __init__(self, size: int, **connect: Any) -> None:
+        self._pool = asyncpg.create_pool(min_size=0, max_size=size, init=_reads_json, reset=_as_it_is, **connect)
+        self._turns = asyncio.Semaphore(size)
+        self._opening = asyncio.Lock()
+        self._opened = False
+        self._kept: list[tuple[float, Any]] = []
+
+    async def fetch(self, text: str, arguments: Sequence[Any]) -> Sequence[Sequence[Any]]:
+        try:
+            async with asyncio.timeout(WAIT_SECONDS), self._turns:
+                connection = await self._connection()
+                try:
+                    found: Sequence[Sequence[Any]] = await connection.fetch(text, *arguments)
+                    return found
+                finally:
+                    self._kept.append((monotonic(), connection))
+        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise SelectFailed(error) from error
+
+    async def _connection(self) -> Any:
+        """The one that was used last, or another if it has ended or rested long."""
+        while self._kept:
+            used, connection = self._kept.pop()
+            if monotonic() - used < REST_SECONDS and not connection.is_closed():
+                return connection
+            connection.terminate()
+            await self._pool.release(connection)
+        if not self._opened:
+            await self._open()
+        return await self._pool.acquire()
+
+    async def _open(self) -> None:
+        async with self._opening:
+            await self._pool
+        self._opened = True
+
+    async def close(self) -> None:
+        for _, connection in self._kept:
+            await self._pool.release(connection)
+        if self._opened:
+            await self._pool.close()
+
+
+async def _reads_json(connection: Any) -> None:
+    await connection.set_type_codec("json", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
+
+
+async def _as_it_is(_connection: Any) -> None:
+    """A connection that only selects has nothing to be reset, which would be one more question each time."""
+
+
+class Sqlite:
+    """One connection, asked where the caller runs: a select by key takes less than the way to a thread and back.
+
+    In WAL mode no writer keeps a reader waiting. Where one has to wait all the same, as for a log that is being
+    recovered, it waits in a thread.
+    """
+
+    def __init__(self, file: str, wait: float) -> None:
+        self._file = file
+        self._wait = wait
+        self._connection: sqlite3.Connection | None = None
+
+    async def fetch(self, text: str, arguments: Sequence[Any]) -> Sequence[Sequence[Any]]:
+        try:
+            try:
+                return self._at_once(text, arguments)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & PRIMARY != sqlite3.SQLITE_BUSY:
+                    raise
+                return await asyncio.to_thread(self._patiently, text, arguments)
+        except sqlite3.Error as error:
+            raise SelectFailed(error) from error
+
+    def _at_once(self, text: str, arguments: Sequence[Any]) -> list[Row]:
+        if self._connection is None:
+            self._connection = self._connect(0)
+        return self._connection.execute(text, arguments).fetchall()
+
+    def _patiently(self, text: str, arguments: Sequence[Any]) -> list[Row]:
+        with closing(self._connect(self._wait)) as connection:
+            return connection.execute(text, arguments).fetchall()
+
+    def _connect(self, wait: float) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._file, timeout=wait, isolation_level=None)
+        connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+        return connection
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
