@@ -18,7 +18,7 @@ JSON = "application/json"
 
 
 class DirectReads:
-    """ASGI middleware, innermost but for those that only pages need: what lies before it bounds, names and answers."""
+    """ASGI middleware, the innermost: those before it bound bodies, name requests and answer errors."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -27,13 +27,13 @@ class DirectReads:
         if scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
+        scope["route"] = ROUTE
         request = Request(scope, receive)
         body = await request.body()
         params = _params(request, body)
         if params is None:
             await self._app(scope, _again(body, receive), send)
             return
-        scope["route"] = ROUTE
         await (await _read(request, params))(scope, receive, send)
 
 

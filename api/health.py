@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.deps import ApiDeps, DepsOf
-from vault.database import DatabaseUnusable
+from vault.engines import DatabaseUnusable
 from vault.keys import KeyRingError
 
 router = APIRouter(prefix="/health", tags=["health"])

@@ -69,8 +69,8 @@ class Lives:
         """Make sure the workflow runs, and let it read its row again."""
         await self._signal_with_start(life, ConnectionLife.wake.__name__, [])
 
-    async def wake_unless_failing(self, life: Life) -> None:
-        """Wake it as `wake` does, but leave alone a run whose task failed and is tried again.
+    async def unless_failing(self, life: Life, tell: Callable[[], Awaitable[None]]) -> bool:
+        """`tell` it something, but leave alone a run whose task failed and is tried again; whether it was told.
 
         A signal is a new event, and with each Temporal counts a task's failures anew: a life that is told again and
         again would never be seen as stuck, and its history would fill.
@@ -78,7 +78,8 @@ class Lives:
         async with within_a_call():
             failing = await task_attempt(self._handle(life)) > 1
         if not failing:
-            await self.wake(life)
+            await tell()
+        return not failing
 
     async def start_anew(self, life: Life) -> None:
         """End the run there is, whatever it is at, and start from the row.

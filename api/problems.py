@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from activities.causes import REQUEST_ID
@@ -110,12 +111,14 @@ def problem_of(request: Request, error: Exception) -> Problem:
         return error
     if isinstance(error, HTTPException):
         return problem_of_status(error.status_code)
+    if isinstance(error, ClientDisconnect):
+        return Problem("malformed_json")  # nobody hears it
     match code_of(error):
         case "database_full" as code:
             log.error("the database's disk is full: nothing can be written; make room", path=path)
             return Problem(code, retry_after=30)
         case "database_unavailable" as code:
-            log.error("the database did not answer", path=path, error=kind)
+            log.error("the database did not answer", path=path, error=type(error.__cause__ or error).__name__)
             return Problem(code, retry_after=2)
         case "seal_broken" as code:
             log.error("a sealed secret does not open", path=path)

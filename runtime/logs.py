@@ -83,7 +83,7 @@ class _Stderr:
 
     def info(self, line: str) -> None:
         """Any level: those that are too low have been left out before."""
-        with suppress(OSError):
+        with suppress(OSError, ValueError, AttributeError):  # full, closed, or none at all
             sys.stderr.write(f"{line}\n")
 
     debug = warning = error = critical = exception = info
@@ -96,7 +96,14 @@ def _json(process: str) -> list[Processor]:
     return [tag, structlog.processors.JSONRenderer(_as_json)]
 
 
-_encoder = json.JSONEncoder(default=str)
+def _as_text(value: Any) -> str:
+    try:
+        return str(value)
+    except Exception as error:  # noqa: BLE001 - whatever it is: a line about something else must not end a request
+        return f"<{type(value).__name__}: {type(error).__name__}>"
+
+
+_encoder = json.JSONEncoder(default=_as_text)
 
 
 def _as_json(event: EventDict, **_asked: Any) -> str:

@@ -128,20 +128,29 @@ class _Pass:
     async def _callbacks(self) -> None:
         async for found in pages(partial(unheard.unacknowledged, self._db, self._now - PATIENCE)):
             await self._each(
-                Case.SESSION, [(life, partial(self._lives.returned, session_id=session)) for life, session in found]
+                Case.SESSION, [(life, partial(self._returned, session_id=session)) for life, session in found]
             )
 
     async def _deletions(self) -> None:
         async for rows in pages(partial(unheard.undeleted, self._db, self._now - PATIENCE)):
-            await self._each(Case.TOMBSTONE, [(life, self._lives.delete) for life in rows])
+            await self._each(Case.TOMBSTONE, [(life, self._delete) for life in rows])
 
     async def _cut_off(self) -> None:
         async for rows in pages(partial(reconciling.cut_off, self._db)):
-            await self._each(Case.CUT_OFF, [(life, self._delete) for life in rows])
+            await self._each(Case.CUT_OFF, [(life, self._cut) for life in rows])
 
-    async def _delete(self, life: Life) -> None:
+    async def _cut(self, life: Life) -> bool:
         await entomb(self._db, life.id, self._now)
-        await self._lives.delete(life)
+        return await self._delete(life)
+
+    async def _delete(self, life: Life) -> bool:
+        return await self._lives.unless_failing(life, partial(self._lives.delete, life))
+
+    async def _returned(self, life: Life, session_id: str) -> bool:
+        return await self._lives.unless_failing(life, partial(self._lives.returned, life, session_id))
+
+    async def _wake_it(self, life: Life) -> bool:
+        return await self._lives.unless_failing(life, partial(self._lives.wake, life))
 
     async def _late(self) -> None:
         async for rows in pages(partial(reconciling.overdue, self._db, self._now)):
@@ -217,7 +226,7 @@ class _Pass:
         """A life that was spoken to in this pass reads its row anyway."""
         for life in (row for row in rows if not self._untouched(row.id)):
             self._report.note(case, life.id, mended=True)
-        await self._each(case, [(life, self._lives.wake_unless_failing) for life in rows if self._untouched(life.id)])
+        await self._each(case, [(life, self._wake_it) for life in rows if self._untouched(life.id)])
 
     async def _each(self, case: Case, acts: Iterable[tuple[Life, Act]], *, left: bool = False) -> None:
         try:
@@ -229,23 +238,26 @@ class _Pass:
 
     async def _mend(self, case: Case, life: Life, act: Act, *, left: bool) -> None:
         await self._pace.turn()
-        if await self._done(life, act):
+        done = await self._done(life, act)
+        if done:
             self._spoken_to.add(life.id)
             self._report.note(case, life.id, mended=True, left=left)
         else:
-            self._report.note(Case.REFUSED, life.id, mended=False)
+            self._report.note(Case.REFUSED if done is None else case, life.id, mended=False)
 
-    async def _done(self, life: Life, act: Act) -> bool:
-        """Try a few times. One life that the engine will not take must not keep the others from being mended."""
+    async def _done(self, life: Life, act: Act) -> bool | None:
+        """Try a few times; False if the life's task fails, which was left alone, None if the engine will not take it.
+
+        One such life must not keep the others from being mended.
+        """
         for attempt in range(1, TRIES + 1):
             try:
-                await act(life)
-                return True
+                return await act(life) is not False
             except Problem:
                 if attempt == TRIES and not await self._lives.ping():
                     raise
             await asyncio.sleep(BETWEEN_TRIES_SECONDS)
-        return False
+        return None
 
 
 def _differ(life: Life, view: LifeView | None) -> bool:

@@ -147,10 +147,10 @@ class Sweeper:
             return _to(self._lives.delete, await unheard.undeleted(self._db, before, after, AT_ONCE))
 
         async def overdue(after: Place | None) -> Page[Found]:
-            return _to(self._lives.wake_unless_failing, await reconciling.overdue(self._db, now, after, WAKES_AT_ONCE))
+            return _to(self._lives.wake, await reconciling.overdue(self._db, now, after, WAKES_AT_ONCE))
 
         async def probes(after: Place | None) -> Page[Found]:
-            return _to(self._lives.wake_unless_failing, await reconciling.to_probe(self._db, now, after, WAKES_AT_ONCE))
+            return _to(self._lives.wake, await reconciling.to_probe(self._db, now, after, WAKES_AT_ONCE))
 
         return {"callbacks": callbacks, "deletions": deletions, "overdue": overdue, "probes": probes}
 
@@ -166,8 +166,7 @@ class Sweeper:
         for life, act in found:
             await self._pace.turn()
             try:
-                await act()
-                told += 1
+                told += await self._lives.unless_failing(life, act)
             except Problem:
                 if not await self._lives.ping():
                     raise

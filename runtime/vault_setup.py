@@ -14,7 +14,8 @@ from runtime.keys import load_key_ring
 from runtime.settings import Settings, variable
 from vault import api_keys
 from vault.api_keys import Role
-from vault.database import Database, DatabaseUnusable, migrate
+from vault.database import Database, migrate
+from vault.engines import DatabaseUnusable
 from vault.key_store import SqlKeyStore
 from vault.keys import KeyRing, Keys
 from vault.keys import KeyRingError as VaultKeyRingError

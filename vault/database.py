@@ -7,44 +7,31 @@ called.
 
 import asyncio
 import sqlite3
-import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
 from asyncpg import InterfaceError, PostgresError  # type: ignore[import-untyped]
-from sqlalchemy import Connection, Dialect, Select, event, make_url, text
+from sqlalchemy import Dialect, Select, literal_column, make_url, select, text
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError, InvalidatePoolError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import NullPool
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from vault.engines import BUSY_SECONDS, LOCK_SECONDS, DatabaseUnusable, engine_of, postgres_args
 from vault.revisions import Standing, standing, upgrade
 from vault.selects import Postgres, Row, Selects, Sqlite
 
 MIGRATION_LOCK = 0x61757468706970
 """The PostgreSQL advisory lock under which migrations run; any fixed number, kept for ever."""
-MIGRATION_WAIT_SECONDS = 60
-LOCK_SECONDS = 2
-"""How long a migration waits for a table that is in use: all who want the table after it wait as long."""
 LOCK_TRIES = 20
 TURN_SECONDS = 0.2
 LOCK_NOT_AVAILABLE = "55P03"
 ANNOUNCED = "announced"
 DISK_FULL = "53100"
 """PostgreSQL's code for it (appendix A of its manual)."""
-BUSY_SECONDS = 5
-"""How long SQLite waits where another process writes or migrates."""
-PING_AFTER_SECONDS = 30.0
-"""A pooled PostgreSQL connection that rested longer is tried before it is used: a firewall may have dropped it."""
-
-
-class DatabaseUnusable(Exception):
-    """The database named by the settings cannot be used; the message is one line for the operator."""
-
-    code = "database_unusable"
 
 
 def _nobody_listens(_workspace_id: str) -> None:
@@ -80,7 +67,7 @@ class Database:
         At most `pool_size` connections, and half as many again for `rows`; no overflow.
         """
         parsed = _checked(url)
-        engine = _engine(parsed, {"pool_size": pool_size, "max_overflow": 0, "pool_timeout": 10})
+        engine = engine_of(parsed, {"pool_size": pool_size, "max_overflow": 0, "pool_timeout": 10})
         return cls(engine, _selects(parsed, engine.dialect, max(1, pool_size // 2)))
 
     @property
@@ -129,7 +116,8 @@ class Database:
         """Raises `DatabaseUnusable` if the database does not answer."""
         with _said_plainly():
             async with self._bare.connect() as connection:
-                await connection.execute(text("SELECT 1"))
+                await connection.execute(_ANYTHING)
+            await self.rows(_ANYTHING, {})
 
     async def behind(self) -> str | None:
         """None if this version may serve on the schema, else a sentence naming both revisions."""
@@ -141,6 +129,9 @@ class Database:
             return await connection.run_sync(standing)
 
 
+_ANYTHING: Select[*tuple[Any, ...]] = select(literal_column("1"))
+
+
 def migrate(url: str) -> Standing:
     """Bring the schema to this version's, creating it if need be. Of two processes at once, one waits for the other.
 
@@ -150,7 +141,7 @@ def migrate(url: str) -> Standing:
 
 
 async def _migrate(url: URL) -> Standing:
-    engine = _engine(url, {"poolclass": NullPool}, migrating=True).execution_options(sqlite_begin="EXCLUSIVE")
+    engine = engine_of(url, {"poolclass": NullPool}, migrating=True).execution_options(sqlite_begin="EXCLUSIVE")
     try:
         with _said_plainly():
             async with engine.connect() as connection:
@@ -241,77 +232,12 @@ def _said_plainly() -> Iterator[None]:
         raise DatabaseUnusable(f"the database cannot be used: {said}") from error
 
 
-def _create_file(path: Path) -> None:
-    # SQLite gives its -wal and -shm files the mode of the main file, so this covers all three.
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.touch(mode=0o600, exist_ok=True)
-    except OSError as error:
-        raise DatabaseUnusable(f"the database file {path} cannot be written: {error.strerror}") from error
-
-
 _SQLITE_SNAPSHOT: dict[str, Any] = {"sqlite_begin": "DEFERRED"}
 _POSTGRES_SNAPSHOT: dict[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-
-
-def _engine(url: URL, pool: dict[str, Any], *, migrating: bool = False) -> AsyncEngine:
-    if url.get_backend_name() == "sqlite":
-        return _sqlite_engine(url, pool, migrating)
-    args = _postgres_args(migrating=migrating)
-    engine = create_async_engine(url, hide_parameters=True, connect_args=args, **pool)
-
-    @event.listens_for(engine.sync_engine, "checkin")
-    def _rest(_connection: Any, record: Any) -> None:
-        record.info["rested_at"] = time.monotonic()
-
-    @event.listens_for(engine.sync_engine, "checkout")
-    def _wake(connection: Any, record: Any, _proxy: Any) -> None:
-        # A ping on every checkout (pool_pre_ping) would halve the speed of reading; the driver notices most losses.
-        rested = time.monotonic() - record.info.pop("rested_at", time.monotonic())
-        if rested > PING_AFTER_SECONDS or connection.driver_connection.is_closed():
-            try:
-                engine.dialect.do_ping(connection)
-            except connection.dbapi.Error as error:
-                raise InvalidatePoolError from error
-
-    return engine
-
-
-def _postgres_args(*, migrating: bool = False) -> dict[str, Any]:
-    limits = {"statement_timeout": "10s", "lock_timeout": "5s", "idle_in_transaction_session_timeout": "10s"}
-    patient = {"lock_timeout": f"{LOCK_SECONDS}s"}
-    settings = {"application_name": "authpipe", "jit": "off", **(patient if migrating else limits)}
-    return {"timeout": 5, "command_timeout": None if migrating else 15, "server_settings": settings}
 
 
 def _selects(url: URL, dialect: Dialect, size: int) -> Selects:
     if dialect.name == "sqlite":
         return Selects(dialect, Sqlite(url.database or "", BUSY_SECONDS))
     _, connect = dialect.create_connect_args(url)
-    connect.pop("prepared_statement_cache_size", None)  # SQLAlchemy's own
-    return Selects(dialect, Postgres(size, **connect, **_postgres_args()))
-
-
-def _sqlite_engine(url: URL, pool: dict[str, Any], migrating: bool) -> AsyncEngine:
-    _create_file(Path(url.database or ""))
-    # isolation_level None: the driver opens no transactions of its own, the listener below does.
-    args = {"isolation_level": None, "timeout": MIGRATION_WAIT_SECONDS if migrating else BUSY_SECONDS}
-    engine = create_async_engine(url, hide_parameters=True, connect_args=args, **pool)
-
-    @event.listens_for(engine.sync_engine, "connect")
-    def _prepare(connection: Any, _record: Any) -> None:
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
-        # NORMAL may lose a committed, rotated token when power fails.
-        cursor.execute("PRAGMA synchronous=FULL")
-        # Batch migrations drop and rebuild tables, which enforced keys would turn into deletions.
-        cursor.execute(f"PRAGMA foreign_keys={'OFF' if migrating else 'ON'}")
-        cursor.close()
-
-    @event.listens_for(engine.sync_engine, "begin")
-    def _begin(connection: Connection) -> None:
-        mode = connection.get_execution_options().get("sqlite_begin")
-        if mode is not None:
-            connection.exec_driver_sql(f"BEGIN {mode}")
-
-    return engine
+    return Selects(dialect, Postgres(size, **connect, **postgres_args()))

@@ -8,7 +8,7 @@ import asyncio
 import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Protocol
@@ -43,12 +43,12 @@ class Asking:
     """A statement as the driver takes it, and how what goes in and comes out is converted."""
 
     text: str
-    given: Sequence[tuple[str, Any, Convert]]
+    given: Sequence[tuple[str, Any, bool, Convert]]
     results: Sequence[tuple[int, Callable[[Any], Any]]]
 
     def arguments(self, values: Mapping[str, Any]) -> list[Any]:
-        """In the statement's order; a value that is not given is the statement's own."""
-        held = ((values.get(name, own), convert) for name, own, convert in self.given)
+        """In the statement's order. Raises KeyError for one that is not given and that the statement leaves open."""
+        held = ((values[name] if left_open else values.get(name, own), c) for name, own, left_open, c in self.given)
         return [value if convert is None else convert(value) for value, convert in held]
 
     def row(self, raw: Sequence[Any]) -> Row:
@@ -94,7 +94,12 @@ def _asking(statement: Select[*tuple[Any, ...]], dialect: Dialect) -> Asking:
     compiled = statement.compile(dialect=dialect)
     own = compiled.params
     given = [
-        (name, own[name], compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect))
+        (
+            name,
+            own[name],
+            compiled.binds[name].required,
+            compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect),
+        )
         for name in compiled.positiontup or ()
     ]
     processors = [_result(column.type, dialect) for column in statement.selected_columns]
@@ -112,44 +117,49 @@ class Postgres:
     def __init__(self, size: int, **connect: Any) -> None:
         self._pool = asyncpg.create_pool(min_size=0, max_size=size, init=_reads_json, reset=_as_it_is, **connect)
         self._turns = asyncio.Semaphore(size)
-        self._opening = asyncio.Lock()
-        self._opened = False
         self._kept: list[tuple[float, Any]] = []
 
     async def fetch(self, text: str, arguments: Sequence[Any]) -> Sequence[Sequence[Any]]:
         try:
+            # The pool's own timeouts would make a task for each select.
             async with asyncio.timeout(WAIT_SECONDS), self._turns:
-                connection = await self._connection()
-                try:
-                    found: Sequence[Sequence[Any]] = await connection.fetch(text, *arguments)
-                    return found
-                finally:
-                    self._kept.append((monotonic(), connection))
+                return await self._asked(await self._connection(), text, arguments)
         except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise SelectFailed(error) from error
+
+    async def _asked(self, connection: Any, text: str, arguments: Sequence[Any]) -> Sequence[Sequence[Any]]:
+        """One whose select failed, or was given up, is not kept: behind a dead host it would fail the next one too."""
+        try:
+            found: Sequence[Sequence[Any]] = await connection.fetch(text, *arguments)
+        except BaseException:
+            _end(connection)
+            raise
+        self._kept.append((monotonic(), connection))
+        return found
 
     async def _connection(self) -> Any:
         """The one that was used last, or another if it has ended or rested long."""
         while self._kept:
             used, connection = self._kept.pop()
-            if monotonic() - used < REST_SECONDS and not connection.is_closed():
+            if monotonic() - used < REST_SECONDS and _lives(connection):
                 return connection
-            connection.terminate()
-            await self._pool.release(connection)
-        if not self._opened:
-            await self._open()
-        return await self._pool.acquire()
-
-    async def _open(self) -> None:
-        async with self._opening:
-            await self._pool
-        self._opened = True
+            _end(connection)
+        return await (await self._pool).acquire()
 
     async def close(self) -> None:
-        for _, connection in self._kept:
-            await self._pool.release(connection)
-        if self._opened:
-            await self._pool.close()
+        with suppress(asyncpg.InterfaceError):  # it was never asked
+            self._pool.terminate()
+
+
+def _lives(connection: Any) -> bool:
+    with suppress(asyncpg.InterfaceError):  # it has ended, and the pool has taken it back
+        return not connection.is_closed()
+    return False
+
+
+def _end(connection: Any) -> None:
+    with suppress(asyncpg.InterfaceError):
+        connection.terminate()
 
 
 async def _reads_json(connection: Any) -> None:
@@ -177,7 +187,7 @@ class Sqlite:
             try:
                 return self._at_once(text, arguments)
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & PRIMARY != sqlite3.SQLITE_BUSY:
+                if getattr(error, "sqlite_errorcode", 0) & PRIMARY != sqlite3.SQLITE_BUSY:
                     raise
                 return await asyncio.to_thread(self._patiently, text, arguments)
         except sqlite3.Error as error:

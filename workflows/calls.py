@@ -27,6 +27,9 @@ with workflow.unsafe.imports_passed_through():
 
 T = TypeVar("T")
 
+FINE = 1_000_000
+"""Of the jitter: for a token of a year, the row's next refresh and the workflow's are seconds apart."""
+
 # A probe, then a lease: HTTP and commit lie inside the lease (`runtime.settings` bounds both).
 ONE_TRY = timedelta(seconds=50)
 ALL_TRIES = timedelta(seconds=60)
@@ -54,8 +57,7 @@ async def refresh(order: RefreshOrder, *, forced: bool) -> RefreshResult | None:
     return await _result(
         workflow.execute_activity_method(
             LifeActivities.refresh,
-            # As often as this is written into histories, it names what is needed; the workflow's id has the rest.
-            replace(order, life=LifeIds(life_id=order.life.life_id, provider_id=order.life.provider_id)),
+            _brief(order),
             **_provider_call(
                 order.life,
                 queues.NOW if forced else queues.SCHEDULED,
@@ -63,6 +65,12 @@ async def refresh(order: RefreshOrder, *, forced: bool) -> RefreshResult | None:
             ),
         )
     )
+
+
+def _brief(order: RefreshOrder) -> RefreshOrder:
+    """As often as this is written into histories, it names what is needed; the workflow's id has the rest."""
+    life = LifeIds(life_id=order.life.life_id, provider_id=order.life.provider_id)
+    return replace(order, life=life, jitter=int(order.jitter * FINE) / FINE)
 
 
 async def attempt(order: AttemptOrder, *, closing: bool) -> AttemptResult | None:

@@ -191,7 +191,7 @@ class ConnectionLife:
 
     async def _refresh(self) -> None:
         self.refreshes += 1
-        order = RefreshOrder(self.life, self.state.generation, round(workflow.random().random(), 3))
+        order = RefreshOrder(self.life, self.state.generation, workflow.random().random())
         result = await calls.refresh(order, forced=self.state.refresh_wanted)
         self._learn(learning.of_refresh(result, workflow.now(), order.jitter))
         await calls.wake(result.siblings if result else [])

@@ -15,7 +15,8 @@ from runtime.vault_setup import ring_of
 from vault import reconciling
 from vault.credentials import newest, open_secrets
 from vault.crypto import SealBroken, Sealer
-from vault.database import Database, DatabaseUnusable, absent_file
+from vault.database import Database, absent_file
+from vault.engines import DatabaseUnusable
 from vault.keys import KeyEncryptionKeyMissing
 from vault.revisions import head
 

@@ -1,3 +1,4 @@
+import io
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -90,3 +91,22 @@ def test_http_clients_do_not_log_addresses_with_their_queries(
     logging.getLogger("httpx").info("HTTP Request: GET https://a.example.com/?x=canary")
     logging.getLogger("httpcore.http11").debug("canary")
     assert stderr() == ""
+
+
+class Unspeakable:
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+
+def test_a_line_that_cannot_be_written_or_rendered_ends_nothing(
+    settings_with: Callable[..., Settings], stderr: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure_logs(settings_with(log_format="json"), "api")
+    log = structlog.get_logger("ours")
+    log.info("odd", value=Unspeakable())
+    assert json.loads(stderr())["value"] == "<Unspeakable: RuntimeError>"
+    closed = io.StringIO()
+    closed.close()
+    for there in (closed, None):
+        monkeypatch.setattr("sys.stderr", there)
+        log.info("not heard")

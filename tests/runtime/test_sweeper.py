@@ -38,7 +38,11 @@ class Woken:
             raise Problem("temporal_unavailable")
         self.ids.append(life.id)
 
-    returned = delete = wake_unless_failing = wake
+    returned = delete = wake
+
+    async def unless_failing(self, _life: Life, tell: Any) -> bool:
+        await tell()
+        return True
 
     async def ping(self) -> bool:
         return not self._away

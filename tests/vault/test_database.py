@@ -1,7 +1,6 @@
 import asyncio
 import stat
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,8 +12,9 @@ from sqlalchemy import Connection, inspect, make_url, text
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, func, select, update
 
-from vault import database
-from vault.database import Database, DatabaseUnusable, migrate
+from vault import database, engines
+from vault.database import Database, migrate
+from vault.engines import DatabaseUnusable
 from vault.revisions import alembic_config, head
 from vault.tables import AccountGrant, ApiKey, Table, Workspace
 
@@ -332,21 +332,41 @@ async def test_a_connection_the_server_ended_is_replaced_before_it_is_used(cut_o
     await cut_off.ping()
 
 
-async def test_a_single_select_outlives_the_end_of_its_connection(
-    opened, postgres, postgres_vault, postgres_url
+NUMBER = sqlalchemy.select(func.count()).select_from(Workspace)
+
+
+async def test_no_single_select_fails_for_connections_that_ended_while_they_rested(
+    opened, postgres, postgres_vault: str, postgres_url: str
 ) -> None:
-    db, number = opened(postgres_url), sqlalchemy.select(func.count()).select_from(Workspace)
-    (before,) = await db.rows(number, {})
+    db = opened(postgres_url)
+    await asyncio.gather(*(db.rows(NUMBER, {}) for _ in range(20)))
+    kept = [connection._con for _, connection in db._selects._driver._kept]
+    assert len(kept) > 1
     postgres.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{postgres_vault}'")
-
-    async def again() -> bool:
-        with suppress(OSError):  # the one that was under way when the connection ended
-            return await db.rows(number, {}) == [before]
-        return False
-
     async with asyncio.timeout(5):
-        while not await again():  # noqa: ASYNC110 - the driver has no event for it
+        while not all(connection.is_closed() for connection in kept):  # noqa: ASYNC110 - the driver has no event for it
             await asyncio.sleep(0.01)
+    assert await db.rows(NUMBER, {}) == [(0,)]
+
+
+async def test_a_select_that_was_given_up_leaves_its_connection_to_nobody(opened, postgres_url: str) -> None:
+    db = opened(postgres_url, pool_size=2)
+    slow = sqlalchemy.select(func.pg_sleep(30))
+    for _ in range(3):  # more often than there are connections
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(db.rows(slow, {}), 0.1)
+        assert db._selects._driver._kept == []
+    assert await db.rows(NUMBER, {}) == [(0,)]
+
+
+async def test_closing_waits_for_no_select(opened, postgres_url: str) -> None:
+    db = opened(postgres_url)
+    under_way = asyncio.create_task(db.rows(sqlalchemy.select(func.pg_sleep(30)), {}))
+    await asyncio.sleep(0.2)  # until it is asked
+    async with asyncio.timeout(5):
+        await db.close()
+        with pytest.raises(OSError, match="did not answer"):
+            await under_way
 
 
 async def test_a_connection_that_rested_long_is_tried_before_it_is_used(
@@ -365,5 +385,5 @@ async def test_a_connection_that_rested_long_is_tried_before_it_is_used(
     first = await server_process()
     monkeypatch.setattr(dialect, "do_ping", lost)
     assert await server_process() == first
-    monkeypatch.setattr(database, "PING_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(engines, "PING_AFTER_SECONDS", 0.0)
     assert await server_process() != first

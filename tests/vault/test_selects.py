@@ -35,6 +35,11 @@ async def test_what_does_not_fit_has_no_rows(db: Database) -> None:
     assert await db.rows(EVERYTHING, {"id": "nobody"}) == []
 
 
+async def test_a_value_that_was_forgotten_is_no_null(db: Database) -> None:
+    with pytest.raises(KeyError, match="id"):
+        await db.rows(EVERYTHING, {"life": "x"})
+
+
 async def test_instants_are_asked_for_as_they_are_stored(db: Database, new_life: Any, now: Any) -> None:
     life = await new_life(Kind.CONNECTION, user_id="ann")
     due = select(col(Life.id)).where(col(Life.created_at) == bindparam("at"))

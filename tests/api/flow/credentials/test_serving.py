@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from sqlalchemy import event
+from structlog.testing import capture_logs
 
 from tests.api.flow.credentials.asking import refused
 
@@ -164,3 +165,25 @@ async def test_both_ways_into_a_read_answer_alike(ask: Ask, client: httpx.AsyncC
     assert (resolved.status_code, resolved.json()) == (200, direct.json())
     shown = ("content-type", "cache-control", "content-length")
     assert [resolved.headers[name] for name in shown] == [direct.headers[name] for name in shown]
+
+
+@pytest.mark.parametrize("path", ["/api/credentials", "/oauth/sessions"])
+async def test_who_leaves_while_asking_is_no_error_of_ours(client: httpx.AsyncClient, path: str) -> None:
+    sent: list[Any] = []
+
+    async def leaves() -> Any:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"10")]
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": headers}
+    with capture_logs() as lines:
+        await client._transport.app(scope, leaves, send)  # type: ignore[attr-defined]
+    assert (sent[0]["status"], lines) == (400, [])
+
+
+async def test_a_body_that_is_too_long_is_refused_before_it_is_read(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/api/credentials", json={"provider": "x" * 100_000})
+    assert refused(answer) == (413, "body_too_large")
