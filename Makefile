@@ -68,7 +68,7 @@ rehearse: $(STAMP) ## build as the image does, back the vault up, restore it int
 upgrade: $(STAMP) ## let workers of a new build, and migrations of a new version, take over while everything runs
 	@$(BIN)/python -m pytest tests/upgrade
 
-bench: $(STAMP) ## measure reads, refreshes, wakes, idle connections and a herd (half an hour); ONLY=read for one, WRITE=1 for docs
+bench: $(STAMP) ## measure reads, refreshes, wakes, idle connections and a herd (three quarters of an hour); ONLY=read for one, WRITE=1 for docs
 	@$(BIN)/python -m bench $(ONLY) $(if $(WRITE),--write)
 
 bench-smoke: $(STAMP) ## see that each part of the bench measures the real thing, with few of everything

@@ -1,8 +1,8 @@
 """Ten thousand connections whose tokens all end at the same moment.
 
 The arithmetic of refreshing is the product's own, and so is its limit of calls to one provider. Clocks are real. A
-token lives a quarter of an hour instead of an hour: refreshes are due within a minute and a half instead of six, and
-three minutes before the end instead of ten. That is harder than the real thing, and takes minutes, not an hour.
+token lives half an hour instead of an hour: refreshes are due within three minutes instead of six, and six minutes
+before the end instead of ten. That is harder than the real thing, and takes minutes, not an hour.
 """
 
 import asyncio

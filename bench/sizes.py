@@ -19,7 +19,7 @@ class Sizes:
     waking: int = 200
     idle: tuple[int, ...] = (1000, 10_000)
     herd: int = 10_000
-    herd_life: timedelta = timedelta(minutes=15)
+    herd_life: timedelta = timedelta(minutes=30)
     replays: int = 15
 
 
