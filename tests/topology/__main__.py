@@ -10,11 +10,13 @@ from pathlib import Path
 
 from tests.topology.run import Size, topology
 
+USUAL = Size()
+
 
 def options(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.topology", description=__doc__)
-    parser.add_argument("--connections", type=int, default=Size.connections)
-    parser.add_argument("--seconds", type=float, default=Size.window, help="of each measurement of refreshes")
+    parser.add_argument("--connections", type=int, default=USUAL.connections)
+    parser.add_argument("--seconds", type=float, default=USUAL.window, help="of each measurement of refreshes")
     parser.add_argument("--seed", type=int, help="the order of blows to repeat; drawn if left out")
     parser.add_argument("--keep", type=Path, help="a new folder for the stack's files and logs")
     return parser.parse_args(argv)

@@ -10,6 +10,7 @@ from tests.chaos.counting import Fetch, Tally
 from tests.chaos.plan import KILLS, Kind
 from tests.chaos.report import Figure, missed
 from tests.topology import rates, report
+from tests.topology.__main__ import options
 from tests.topology.rates import Ticks, Window, per_second, ticks, up_and_down
 from tests.topology.refreshes import Worked
 from tests.topology.run import each_once
@@ -76,3 +77,8 @@ def test_a_reader_who_was_not_served_is_a_goal_missed(kind: Fetch) -> None:
 def test_a_503_is_excused_by_the_database_alone() -> None:
     assert not missed(report.of_readers(Tally(unavailable=Counter({"database_unavailable": 9}))))
     assert missed(report.of_readers(Tally(unavailable=Counter({"database_unavailable": 9, "refresh_pending": 1}))))
+
+
+def test_what_is_not_asked_for_is_the_usual() -> None:
+    asked = options([])
+    assert (asked.connections, asked.seconds) == (300, 20)
