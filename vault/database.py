@@ -174,6 +174,10 @@ async def _among_others(connection: AsyncConnection) -> Standing:
             if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
                 raise
             await connection.rollback()
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                # Who ends us came together with the lock's own end, and the driver told of that one alone.
+                raise asyncio.CancelledError from None
             await asyncio.sleep(LOCK_SECONDS / 2)
     raise DatabaseUnusable(
         "the database is not wholly migrated: a table stayed in use all the time, perhaps by a backup under way; "

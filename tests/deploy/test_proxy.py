@@ -229,7 +229,7 @@ async def test_replicas_take_turns_and_one_that_dies_is_not_missed(tmp_path: Pat
 
 
 @pytest.mark.slow
-@needs_caddy
+@needs_new_caddy
 async def test_a_body_above_any_of_ours_is_refused_before_it_reaches_the_api(tmp_path: Path) -> None:
     async with proxied(tmp_path) as row:
         await row.start(REPLICAS[0])

@@ -1,6 +1,7 @@
 import asyncio
 import stat
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, inspect, make_url, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.util import await_only
 from sqlmodel import col, func, select, update
 
 from vault import database, engines
@@ -310,6 +312,25 @@ async def test_times_come_back_in_utc_and_lists_as_lists(db: Database, now) -> N
     async with db.reading() as tx:
         row = (await tx.exec(select(AccountGrant).where(col(AccountGrant.granted_at) == now))).one()
     assert (row.granted_at, row.granted_at.tzinfo, row.scopes) == (now, now.tzinfo, ["read", "write"])
+
+
+async def test_an_end_that_the_driver_swallowed_ends_a_migration_all_the_same(
+    new_postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Locked(Exception):
+        sqlstate = database.LOCK_NOT_AVAILABLE
+
+    def swallowed(_connection: Connection) -> None:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await_only(asyncio.sleep(0))
+        raise DBAPIError("", None, Locked())
+
+    monkeypatch.setattr(database, "upgrade", swallowed)
+    monkeypatch.setattr(database, "LOCK_SECONDS", 0)
+    task = asyncio.create_task(database._migrate(database._checked(new_postgres_url)))
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 # --- lost connections ---
