@@ -4,7 +4,10 @@ They cost more than the read itself. What is not well formed, or written in anot
 the same read, and is refused in its words.
 """
 
+from typing import cast
+
 from fastapi import Request, Response
+from fastapi.routing import APIRoute
 from pydantic import ValidationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -12,8 +15,7 @@ from api.auth import bearer, secret_only
 from api.credentials import HEADERS, GetCredentialParams, read_measured, router
 from api.deps import ApiDeps
 
-(ROUTE,) = router.routes
-PATH = "/api/credentials"
+ROUTE = cast("APIRoute", router.routes[0])
 JSON = "application/json"
 
 
@@ -24,7 +26,7 @@ class DirectReads:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "POST":
+        if scope["type"] != "http" or scope["path"] != ROUTE.path or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
         scope["route"] = ROUTE

@@ -69,7 +69,7 @@ class Lives:
         """Make sure the workflow runs, and let it read its row again."""
         await self._signal_with_start(life, ConnectionLife.wake.__name__, [])
 
-    async def unless_failing(self, life: Life, tell: Callable[[], Awaitable[None]]) -> bool:
+    async def unless_failing(self, life: Life, tell: Callable[[], Awaitable[object]]) -> bool:
         """`tell` it something, but leave alone a run whose task failed and is tried again; whether it was told.
 
         A signal is a new event, and with each Temporal counts a task's failures anew: a life that is told again and

@@ -26,6 +26,7 @@ def builder_id_problem(value: str) -> str | None:
     """Why a builder's own id is refused, or None: at most 128 characters, none of them a control character."""
     if len(value) > MAX_BUILDER_ID:
         return f"is longer than {MAX_BUILDER_ID} characters"
+    # The first look is one call, and almost every id needs no other.
     if not value.isprintable() and any(unicodedata.category(c) in ("Cc", "Cf", "Cs") for c in value):
         return "contains a control character"
     return None

@@ -128,29 +128,28 @@ class _Pass:
     async def _callbacks(self) -> None:
         async for found in pages(partial(unheard.unacknowledged, self._db, self._now - PATIENCE)):
             await self._each(
-                Case.SESSION, [(life, partial(self._returned, session_id=session)) for life, session in found]
+                Case.SESSION,
+                [
+                    (life, self._unless_failing(partial(self._lives.returned, session_id=session)))
+                    for life, session in found
+                ],
             )
 
     async def _deletions(self) -> None:
         async for rows in pages(partial(unheard.undeleted, self._db, self._now - PATIENCE)):
-            await self._each(Case.TOMBSTONE, [(life, self._delete) for life in rows])
+            await self._each(Case.TOMBSTONE, [(life, self._unless_failing(self._lives.delete)) for life in rows])
 
     async def _cut_off(self) -> None:
         async for rows in pages(partial(reconciling.cut_off, self._db)):
-            await self._each(Case.CUT_OFF, [(life, self._cut) for life in rows])
+            await self._each(Case.CUT_OFF, [(life, self._delete) for life in rows])
 
-    async def _cut(self, life: Life) -> bool:
+    async def _delete(self, life: Life) -> object:
         await entomb(self._db, life.id, self._now)
-        return await self._delete(life)
+        return await self._unless_failing(self._lives.delete)(life)
 
-    async def _delete(self, life: Life) -> bool:
-        return await self._lives.unless_failing(life, partial(self._lives.delete, life))
-
-    async def _returned(self, life: Life, session_id: str) -> bool:
-        return await self._lives.unless_failing(life, partial(self._lives.returned, life, session_id))
-
-    async def _wake_it(self, life: Life) -> bool:
-        return await self._lives.unless_failing(life, partial(self._lives.wake, life))
+    def _unless_failing(self, act: Act) -> Act:
+        """The same, but a life whose task fails is left alone, and False answered."""
+        return lambda life: self._lives.unless_failing(life, partial(act, life))
 
     async def _late(self) -> None:
         async for rows in pages(partial(reconciling.overdue, self._db, self._now)):
@@ -226,7 +225,9 @@ class _Pass:
         """A life that was spoken to in this pass reads its row anyway."""
         for life in (row for row in rows if not self._untouched(row.id)):
             self._report.note(case, life.id, mended=True)
-        await self._each(case, [(life, self._wake_it) for life in rows if self._untouched(life.id)])
+        await self._each(
+            case, [(life, self._unless_failing(self._lives.wake)) for life in rows if self._untouched(life.id)]
+        )
 
     async def _each(self, case: Case, acts: Iterable[tuple[Life, Act]], *, left: bool = False) -> None:
         try:

@@ -20,6 +20,7 @@ from runtime.reconcile_report import TITLES, Report
 from runtime.settings import Settings
 from runtime.temporal import connect_config
 from runtime.vault_setup import clock, open_database
+from workflows.payloads import BRIEF
 
 NOTHING_LEFT = 0
 SOMETHING_LEFT = 1
@@ -47,7 +48,7 @@ async def _connect(settings: Settings) -> Client:
     """Unlike a worker, somebody who waits at a terminal is told at once."""
     config = connect_config(settings)
     try:
-        return await Client.connect(**config)
+        return await Client.connect(**config, data_converter=BRIEF)
     except (RuntimeError, RPCError):
         raise StartError(
             f"Temporal does not answer at {config.get('target_host')}; start it, or name another"

@@ -14,8 +14,8 @@ LOCK_SECONDS = 2
 """How long a migration waits for a table that is in use: all who want the table after it wait as long."""
 BUSY_SECONDS = 5
 """How long SQLite waits where another process writes or migrates."""
-PING_AFTER_SECONDS = 30.0
-"""A pooled PostgreSQL connection that rested longer is tried before it is used: a firewall may have dropped it."""
+RESTED_SECONDS = 30.0
+"""A PostgreSQL connection that rested longer is not trusted: a firewall may have dropped it."""
 
 
 class DatabaseUnusable(Exception):
@@ -34,6 +34,7 @@ def _create_file(path: Path) -> None:
 
 
 def engine_of(url: URL, pool: dict[str, Any], *, migrating: bool = False) -> AsyncEngine:
+    """The engine over the database that `url` names, with SQLAlchemy's options of a pool; an SQLite file is made."""
     if url.get_backend_name() == "sqlite":
         return _sqlite_engine(url, pool, migrating)
     args = postgres_args(migrating=migrating)
@@ -47,7 +48,7 @@ def engine_of(url: URL, pool: dict[str, Any], *, migrating: bool = False) -> Asy
     def _wake(connection: Any, record: Any, _proxy: Any) -> None:
         # A ping on every checkout (pool_pre_ping) would halve the speed of reading; the driver notices most losses.
         rested = time.monotonic() - record.info.pop("rested_at", time.monotonic())
-        if rested > PING_AFTER_SECONDS or connection.driver_connection.is_closed():
+        if rested > RESTED_SECONDS or connection.driver_connection.is_closed():
             try:
                 engine.dialect.do_ping(connection)
             except connection.dbapi.Error as error:
@@ -57,6 +58,7 @@ def engine_of(url: URL, pool: dict[str, Any], *, migrating: bool = False) -> Asy
 
 
 def postgres_args(*, migrating: bool = False) -> dict[str, Any]:
+    """What asyncpg is told for each connection: its name, and how long anything may take."""
     limits = {"statement_timeout": "10s", "lock_timeout": "5s", "idle_in_transaction_session_timeout": "10s"}
     patient = {"lock_timeout": f"{LOCK_SECONDS}s"}
     settings = {"application_name": "authpipe", "jit": "off", **(patient if migrating else limits)}

@@ -17,13 +17,12 @@ import asyncpg  # type: ignore[import-untyped]
 from sqlalchemy import Dialect, Select
 from sqlalchemy.types import TypeEngine
 
+from vault.engines import RESTED_SECONDS
+
 Row = tuple[Any, ...]
 Convert = Callable[[Any], Any] | None
 WAIT_SECONDS = 10.0
 """How long a select may take, its wait for a connection included."""
-REST_SECONDS = 30.0
-"""A connection that rested longer is closed: a firewall may have dropped it."""
-
 CACHE_KIB = 32 * 1024
 """What SQLite may keep of the file in memory; by itself it would be 2 MiB, some hundred connections."""
 
@@ -141,7 +140,7 @@ class Postgres:
         """The one that was used last, or another if it has ended or rested long."""
         while self._kept:
             used, connection = self._kept.pop()
-            if monotonic() - used < REST_SECONDS and _lives(connection):
+            if monotonic() - used < RESTED_SECONDS and _lives(connection):
                 return connection
             _end(connection)
         return await (await self._pool).acquire()

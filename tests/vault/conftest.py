@@ -1,6 +1,6 @@
 """Rows to start from, for what the vault keeps of lives and attempts."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -16,6 +16,20 @@ from vault.lives import LifeKey, find_or_create, get_life
 from vault.tables import AuthSession, Credential, Life, Visit
 
 Make = Callable[..., Awaitable[Any]]
+
+
+@pytest.fixture
+async def opened() -> AsyncIterator[Callable[..., Database]]:
+    """Opens databases and closes them after the test, however it ends."""
+    databases: list[Database] = []
+
+    def opened(url: str, **options: int) -> Database:
+        databases.append(Database.open(url, **options))
+        return databases[-1]
+
+    yield opened
+    for db in databases:
+        await db.close()
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-import sqlalchemy
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
@@ -27,20 +26,6 @@ def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite+aiosqlite:///{tmp_path}/folder/vault.db"
     url: str = request.getfixturevalue("new_postgres_url")
     return url
-
-
-@pytest.fixture
-async def opened():
-    """Opens databases and closes them after the test, however it ends."""
-    databases: list[Database] = []
-
-    def opened(url: str, **options: int) -> Database:
-        databases.append(Database.open(url, **options))
-        return databases[-1]
-
-    yield opened
-    for db in databases:
-        await db.close()
 
 
 @pytest.fixture
@@ -353,43 +338,6 @@ async def test_a_connection_the_server_ended_is_replaced_before_it_is_used(cut_o
     await cut_off.ping()
 
 
-NUMBER = sqlalchemy.select(func.count()).select_from(Workspace)
-
-
-async def test_no_single_select_fails_for_connections_that_ended_while_they_rested(
-    opened, postgres, postgres_vault: str, postgres_url: str
-) -> None:
-    db = opened(postgres_url)
-    await asyncio.gather(*(db.rows(NUMBER, {}) for _ in range(20)))
-    kept = [connection._con for _, connection in db._selects._driver._kept]
-    assert len(kept) > 1
-    postgres.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{postgres_vault}'")
-    async with asyncio.timeout(5):
-        while not all(connection.is_closed() for connection in kept):  # noqa: ASYNC110 - the driver has no event for it
-            await asyncio.sleep(0.01)
-    assert await db.rows(NUMBER, {}) == [(0,)]
-
-
-async def test_a_select_that_was_given_up_leaves_its_connection_to_nobody(opened, postgres_url: str) -> None:
-    db = opened(postgres_url, pool_size=2)
-    slow = sqlalchemy.select(func.pg_sleep(30))
-    for _ in range(3):  # more often than there are connections
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(db.rows(slow, {}), 0.1)
-        assert db._selects._driver._kept == []
-    assert await db.rows(NUMBER, {}) == [(0,)]
-
-
-async def test_closing_waits_for_no_select(opened, postgres_url: str) -> None:
-    db = opened(postgres_url)
-    under_way = asyncio.create_task(db.rows(sqlalchemy.select(func.pg_sleep(30)), {}))
-    await asyncio.sleep(0.2)  # until it is asked
-    async with asyncio.timeout(5):
-        await db.close()
-        with pytest.raises(OSError, match="did not answer"):
-            await under_way
-
-
 async def test_a_connection_that_rested_long_is_tried_before_it_is_used(
     opened, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -406,5 +354,5 @@ async def test_a_connection_that_rested_long_is_tried_before_it_is_used(
     first = await server_process()
     monkeypatch.setattr(dialect, "do_ping", lost)
     assert await server_process() == first
-    monkeypatch.setattr(engines, "PING_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(engines, "RESTED_SECONDS", 0.0)
     assert await server_process() != first

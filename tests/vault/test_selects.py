@@ -2,17 +2,21 @@
 
 import asyncio
 import sqlite3
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import bindparam, select, text
+from sqlalchemy import bindparam, func, select, text
 from sqlmodel import col
 
 from domain.life import Kind
 from vault.database import Database
 from vault.selects import SelectFailed
-from vault.tables import Credential, Life
+from vault.tables import Credential, Life, Workspace
+
+Open = Callable[..., Database]
 
 EVERYTHING = (
     select(*Life.__table__.columns, *Credential.__table__.columns)  # type: ignore[attr-defined]
@@ -57,37 +61,61 @@ async def test_a_select_that_the_database_refuses_is_one_error_for_both(db: Data
         await db.rows(select(text("no_such_column")).select_from(Life), {})
 
 
-async def test_a_postgresql_that_is_away_is_an_os_error() -> None:
-    db = Database.open("postgresql+asyncpg://nobody@127.0.0.1:1/nothing")
-    try:
-        with pytest.raises(OSError, match="1"):
-            await db.rows(EVERYTHING, {"id": "x"})
-    finally:
-        await db.close()
+async def test_a_postgresql_that_is_away_is_an_os_error(opened: Open) -> None:
+    with pytest.raises(OSError, match="1"):
+        await opened("postgresql+asyncpg://nobody@127.0.0.1:1/nothing").rows(EVERYTHING, {"id": "x"})
 
 
-async def test_a_file_that_is_no_database_is_one_error(tmp_path: Path) -> None:
+async def test_a_file_that_is_no_database_is_one_error(opened: Open, tmp_path: Path) -> None:
     (tmp_path / "vault.db").write_bytes(b"something else altogether, and long enough to be looked at" * 20)
-    db = Database.open(f"sqlite+aiosqlite:///{tmp_path}/vault.db")
-    try:
-        with pytest.raises(SelectFailed, match="DatabaseError"):
-            await db.rows(EVERYTHING, {"id": "x"})
-    finally:
-        await db.close()
+    with pytest.raises(SelectFailed, match="DatabaseError"):
+        await opened(f"sqlite+aiosqlite:///{tmp_path}/vault.db").rows(EVERYTHING, {"id": "x"})
 
 
-async def test_a_select_on_a_locked_file_waits_its_turn_and_holds_up_nobody(sqlite_url: str) -> None:
-    db, file = Database.open(sqlite_url), sqlite_url.partition("///")[2]
-    other = sqlite3.connect(file, isolation_level=None)
-    try:
+async def test_a_select_on_a_locked_file_waits_its_turn_and_holds_up_nobody(opened: Open, sqlite_url: str) -> None:
+    db = opened(sqlite_url)
+    with closing(sqlite3.connect(sqlite_url.partition("///")[2], isolation_level=None)) as other:
         other.execute("PRAGMA locking_mode=EXCLUSIVE")
         other.execute("BEGIN EXCLUSIVE")
         waiting = asyncio.create_task(db.rows(EVERYTHING, {"id": "x"}))
         await asyncio.sleep(0.05)  # the loop turns meanwhile
         assert not waiting.done()
         other.execute("COMMIT")
-        other.close()
-        assert await waiting == []
-    finally:
-        other.close()
+    assert await waiting == []
+
+
+NUMBER = select(func.count()).select_from(Workspace)
+
+
+async def test_no_single_select_fails_for_connections_that_ended_while_they_rested(
+    opened: Open, postgres: Any, postgres_vault: str, postgres_url: str
+) -> None:
+    db = opened(postgres_url)
+    await asyncio.gather(*(db.rows(NUMBER, {}) for _ in range(20)))
+    kept = [connection._con for _, connection in db._selects._driver._kept]
+    assert len(kept) > 1
+    postgres.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{postgres_vault}'")
+    async with asyncio.timeout(5):
+        while not all(connection.is_closed() for connection in kept):  # noqa: ASYNC110 - the driver has no event for it
+            await asyncio.sleep(0.01)
+    assert await db.rows(NUMBER, {}) == [(0,)]
+
+
+async def test_a_select_that_was_given_up_leaves_its_connection_to_nobody(opened: Open, postgres_url: str) -> None:
+    db = opened(postgres_url, pool_size=2)
+    slow = select(func.pg_sleep(30))
+    for _ in range(3):  # more often than there are connections
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(db.rows(slow, {}), 0.1)
+        assert db._selects._driver._kept == []
+    assert await db.rows(NUMBER, {}) == [(0,)]
+
+
+async def test_closing_waits_for_no_select(opened: Open, postgres_url: str) -> None:
+    db = opened(postgres_url)
+    under_way = asyncio.create_task(db.rows(select(func.pg_sleep(30)), {}))
+    await asyncio.sleep(0.2)  # until it is asked
+    async with asyncio.timeout(5):
         await db.close()
+        with pytest.raises(OSError, match="did not answer"):
+            await under_way
