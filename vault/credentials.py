@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, bindparam, delete, literal_column, update
+from sqlalchemy import and_, bindparam, delete, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -20,11 +20,6 @@ CANDIDATE = "candidate"
 OAUTH_TOKEN = "oauth_token"
 ACCESS = "access"
 REFRESH = "refresh"
-
-_SERVED: ColumnElement[str] = literal_column(f"'{CURRENT}'")
-# Written out: a database may use the index of current ones only where it sees that they are asked for.
-CURRENT_OF_LIFE = and_(col(Credential.life_id) == col(Life.id), col(Credential.role) == _SERVED)
-"""Joins a life with the credential it is served from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +89,7 @@ async def with_its_rows(db: Database, life_id: str) -> tuple[Life, Credential, P
 
 _WITH_ITS_ROWS = (
     select(Life, Credential, ProviderConfig)
-    .join(Credential, CURRENT_OF_LIFE)
+    .join(Credential, and_(col(Credential.life_id) == col(Life.id), col(Credential.role) == CURRENT))
     .join(ProviderConfig, col(ProviderConfig.id) == col(Life.provider_config_id))
     .where(Life.id == bindparam("id"))
 )
