@@ -1,6 +1,7 @@
 """Runs workflows and activities: the one list of both. Start any number of these."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -187,11 +188,19 @@ async def _work(workers: Sequence[Worker], stop: asyncio.Event) -> None:
     await asyncio.gather(*running)
 
 
+def _collect_seldom() -> None:
+    """What is made and dropped within one activity is more than the default waits for: each look is in vain."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 10)
+
+
 def main() -> None:
     """Entry of `authpipe-worker`."""
     try:
         settings = load_settings()
         configure_logs(settings, "worker")
+        _collect_seldom()
         uvloop.run(run(settings))
     except StartError as error:
         print(f"authpipe: {error}", file=sys.stderr)  # noqa: T201

@@ -48,7 +48,7 @@ class _Guarded(ActivityInboundInterceptor):
             return result
 
     async def _work(self, input: ExecuteActivityInput) -> Any:  # noqa: A002
-        beat = asyncio.create_task(_beat())
+        beat = _Beat()
         work = asyncio.ensure_future(self.next.execute_activity(input))
         try:
             return await asyncio.shield(work)
@@ -80,10 +80,19 @@ def _named(headers: Headers, tracer: Tracer) -> Iterator[None]:
         yield
 
 
-async def _beat() -> None:
-    while True:
-        await asyncio.sleep(HEARTBEAT_SECONDS)
+class _Beat:
+    """Beats until it is cancelled, in the activity that it was made in. No task: most activities end before a beat."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._next = self._loop.call_later(HEARTBEAT_SECONDS, self._beat)
+
+    def _beat(self) -> None:
         activity.heartbeat()
+        self._next = self._loop.call_later(HEARTBEAT_SECONDS, self._beat)
+
+    def cancel(self) -> None:
+        self._next.cancel()
 
 
 def _faceless(error: Exception) -> ApplicationError:

@@ -4,6 +4,7 @@ import asyncio
 import zlib
 from datetime import timedelta
 from typing import TypeVar
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 from opentelemetry.trace import SpanKind, Tracer
@@ -16,10 +17,13 @@ T = TypeVar("T")
 
 MAX_BODY = 1024 * 1024
 """Bytes of a body, before and after decoding."""
-# Errors that come before the first byte leaves: the provider cannot have acted on the request.
 CONNECT_SECONDS = 5
 # Shorter than servers keep an idle connection: one that is closed as we send would leave the attempt in doubt.
 IDLE_SECONDS = 1
+PORTS = {"http": 80, "https": 443}
+# A server that compressed unasked is met in `_inflated`, where it is counted.
+HEADERS = {"accept": "*/*", "accept-encoding": "identity", "user-agent": "authpipe"}
+# Errors that come before the first byte leaves: the provider cannot have acted on the request.
 NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol, httpx.ProxyError)
 
 
@@ -27,25 +31,51 @@ class _TooLarge(Exception):
     pass
 
 
-class ProviderHttp:
-    """Sends requests as they are: no redirects, no retries, no cookies."""
+class WayOut(httpx.AsyncBaseTransport):
+    """Pooled connections of one process: straight to the provider, or by the proxy that the environment names.
 
-    def __init__(self, client: httpx.AsyncClient, tracer: Tracer = UNTRACED) -> None:
-        self._client = client
+    `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, as other programs of the machine understand them.
+    """
+
+    def __init__(self) -> None:
+        limits = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=IDLE_SECONDS)
+        self._straight = httpx.AsyncHTTPTransport(limits=limits)
+        named = getproxies()
+        proxies = {scheme: named.get(scheme) or named.get("all") for scheme in PORTS}
+        self._by_proxy = {
+            scheme: httpx.AsyncHTTPTransport(proxy=proxy if "://" in proxy else f"http://{proxy}", limits=limits)
+            for scheme, proxy in proxies.items()
+            if proxy
+        }
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        url = request.url
+        by_proxy = self._by_proxy.get(url.scheme)
+        if by_proxy is None or proxy_bypass(f"{url.host}:{url.port or PORTS[url.scheme]}"):
+            return await self._straight.handle_async_request(request)
+        return await by_proxy.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        for transport in (self._straight, *self._by_proxy.values()):
+            await transport.aclose()
+
+
+class ProviderHttp:
+    """Sends requests as they are, past httpx's client: no redirects, no retries, and no cookies, which would travel
+    from one tenant's call to the next. What that client does beside takes as long again as a call.
+    """
+
+    def __init__(self, transport: httpx.AsyncBaseTransport, tracer: Tracer = UNTRACED) -> None:
+        self._transport = transport
         self._tracer = tracer
 
     @classmethod
     def open(cls, tracer: Tracer = UNTRACED) -> "ProviderHttp":
-        """A pooled client for one worker process."""
-        limits = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=IDLE_SECONDS)
-        # The whole conversation is bounded in `drive`; connecting is bounded apart, for then nothing was sent.
-        timeout = httpx.Timeout(None, connect=CONNECT_SECONDS, pool=CONNECT_SECONDS)
-        # The client would decode a chunk whole before anybody could count: a few kilobytes may become gigabytes.
-        headers = {"user-agent": "authpipe", "accept-encoding": "identity"}
-        return cls(httpx.AsyncClient(follow_redirects=False, limits=limits, headers=headers, timeout=timeout), tracer)
+        """For one worker process."""
+        return cls(WayOut(), tracer)
 
     async def close(self) -> None:
-        await self._client.aclose()
+        await self._transport.aclose()
 
     async def drive(self, flow: Flow[T], within: timedelta) -> T | Failure:
         """Run a flow to its end. A call that yields no answer in time is the moment's failure, told apart by whether
@@ -73,15 +103,14 @@ class ProviderHttp:
             return result
 
     async def _send(self, request: HttpRequest) -> HttpResponse:
-        # A provider's cookie must not travel from one tenant's call to the next.
-        self._client.cookies.clear()
-        built = self._client.build_request(
-            request.method, request.url, headers=dict(request.headers), content=request.body
-        )
+        # The whole conversation is bounded in `drive`; connecting is bounded apart, for then nothing was sent.
+        bounds = {"timeout": {"connect": CONNECT_SECONDS, "pool": CONNECT_SECONDS}}
+        headers = {**HEADERS, **request.headers}
+        built = httpx.Request(request.method, request.url, headers=headers, content=request.body, extensions=bounds)
         # Of the address the host alone: a path may name an account, a query a code.
         whom = {"http.request.method": built.method, "server.address": built.url.host}
         with span(self._tracer, f"{built.method} {built.url.host}", SpanKind.CLIENT, whom) as told:
-            response = await self._client.send(built, stream=True)
+            response = await self._transport.handle_async_request(built)
             told.set_attribute("http.response.status_code", response.status_code)
             try:
                 return HttpResponse(response.status_code, dict(response.headers), await _bounded(response))

@@ -111,6 +111,10 @@ async def intend(deps: Deps, subject: Subject) -> Intent | RefreshResult:
 async def _claim(deps: Deps, subject: Subject, expires_at: datetime | None) -> Intent | RefreshResult | None:
     """Commit the intent if the ledger allows it; None asks for a probe of the old access token first."""
     now = deps.clock()
+    if subject.config.held_until is None:
+        if (attempt := await _unhindered(deps, subject, now)) is not None:
+            return Intent(attempt, resent=False)
+        now = deps.clock()  # it may have waited
     window = timedelta(seconds=subject.provider.replay_window) if subject.provider.rotation else NO_ROTATION
     async with deps.db.transaction() as tx:
         generation = await claim_generation(tx, subject.life.id, subject.credential.generation)
@@ -133,6 +137,21 @@ async def _claim(deps: Deps, subject: Subject, expires_at: datetime | None) -> I
             now=now, lease=deps.limits.lease,
         )  # fmt: skip
     return Intent(attempt, resent=ruling.rule is Rule.RESEND, scout=leave is holds.Leave.SCOUT)
+
+
+async def _unhindered(deps: Deps, subject: Subject, now: datetime) -> TokenAttempt | None:
+    """As almost every refresh is: nothing of this token is in doubt, and its config is not held."""
+    async with deps.db.directly() as tx:
+        generation = await claim_generation(tx, subject.life.id, subject.credential.generation)
+        if generation is not None:
+            attempt = await ledger.open_unhindered(
+                tx, subject.life, generation=generation, fingerprint=subject.fingerprint,
+                now=now, lease=deps.limits.lease,
+            )  # fmt: skip
+            if attempt is not None:
+                return attempt
+        tx.undo()
+    return None
 
 
 def _waiting(ruling: Ruling) -> RefreshResult:

@@ -12,6 +12,7 @@ from domain.credential import CredentialRef
 from domain.forecast import Notice
 from domain.life import Status
 from domain.schedule import backoff, refresh_at
+from vault.direct import Tx
 from vault.events import append_event
 from vault.lives import compare_and_set
 from vault.tables import Life
@@ -48,9 +49,7 @@ def health(failures: int, doubt: str) -> str:
     return "degraded" if failures or doubt else "ok"
 
 
-async def project_refreshed(
-    tx: AsyncSession, life: Life, ref: CredentialRef, jitter: float, now: datetime
-) -> datetime | None:
+async def project_refreshed(tx: Tx, life: Life, ref: CredentialRef, jitter: float, now: datetime) -> datetime | None:
     """A refresh was committed. The answer is when to check the life up because its scopes shrank, else None."""
     agreed, granted = life.granted_scopes, ref.scopes
     shrank = bool(lost(agreed, granted))

@@ -15,6 +15,7 @@ from activities.intent import RELOAD, Intent, Subject, ask_about, intend, subjec
 from activities.messages import Ending, RefreshOrder, RefreshResult
 from activities.probe import tell
 from activities.projection import project_reauth, project_refreshed, project_stumbled
+from domain.credential import CredentialRef
 from domain.holds import wait_of
 from domain.life import Status
 from domain.oauth.answer import TokenGrant
@@ -22,7 +23,7 @@ from domain.oauth.failures import THE_APPS_OWN, Failure, FailureKind
 from domain.points import Point
 from providers.flows import refresh_flow
 from vault import credentials, holds, ledger
-from vault.lives import itself, lock_in_order, lock_life, sharing
+from vault.lives import LostRace, itself, lock_in_order, lock_life, sharing
 from vault.tables import Life
 
 ROTATION_LOST = "rotation_lost"
@@ -79,6 +80,8 @@ async def _commit(
     sealed = await commit_within(seal, deps.clock, attempt.lease_until)
 
     async def write() -> tuple[RefreshResult, bool]:
+        if (renewed := await _as_it_was_read(deps, order, subject, ref, sealed)) is not None:
+            return renewed, False
         async with deps.db.transaction() as tx:
             now = deps.clock()
             row = await lock_life(tx, life.id)
@@ -99,6 +102,28 @@ async def _commit(
     if freed:
         await deps.trip(config_ids_of(subject.config))
     return result
+
+
+async def _as_it_was_read(
+    deps: Deps, order: RefreshOrder, subject: Subject, ref: CredentialRef, sealed: credentials.SealedSecrets
+) -> RefreshResult | None:
+    """The same commit, if nobody wrote the row since it was read and its config is clear, as on almost every refresh.
+
+    None if not: then nothing is written.
+    """
+    async with deps.db.directly() as tx:
+        now = deps.clock()
+        try:
+            probe_at = await project_refreshed(tx, subject.life, ref, order.jitter, now)
+        except LostRace:
+            tx.undo()
+            return None
+        swapped = await credentials.replace_current(tx, subject.life, subject.credential.generation, ref, sealed)
+        if not swapped or not await holds.is_clear(tx, subject.config.id):
+            tx.undo()
+            return None
+        await ledger.resolve_all(tx, subject.life.id, subject.fingerprint, ledger.SUCCEEDED, now)
+    return RefreshResult(Ending.CREDENTIALED, ref.for_workflow(), probe_at=probe_at)
 
 
 async def _fail(deps: Deps, subject: Subject, intent: Intent, failure: Failure) -> RefreshResult:

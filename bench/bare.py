@@ -68,6 +68,11 @@ async def start(client: Client, round_name: str, count: int, plan: Plan) -> None
     await asyncio.gather(*(one_by_one() for _ in range(STARTS_AT_ONCE)))
 
 
+def count(file: Path) -> int:
+    """How many calls there were."""
+    return file.read_bytes().count(b"\n") if file.exists() else 0
+
+
 def times(file: Path) -> list[datetime]:
     """When each call was, by what the worker wrote."""
     lines = file.read_text().splitlines() if file.exists() else []

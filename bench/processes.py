@@ -62,12 +62,15 @@ async def answers(url: str, log: Path) -> None:
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """Processor time that they took so far; one that is gone counts nothing. Fields 14 and 15 of proc(5)."""
+    """Processor time that they and children of theirs that ended took so far (fields 14 to 17 of proc(5)).
+
+    One that is gone and whose parent is not asked of counts nothing.
+    """
     total = 0
     for pid in pids:
         if started(pid) is not None:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            total += int(fields[11]) + int(fields[12])
+            total += sum(map(int, fields[11:15]))
     return total / TICKS
 
 

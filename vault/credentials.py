@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import sqlalchemy
 from sqlalchemy import and_, bindparam, delete, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -11,10 +12,11 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from domain.credential import CredentialRef
 from vault.crypto import Owner, SealBroken, Sealer, fingerprint, key_id_of
 from vault.database import Database
+from vault.direct import Tx
 from vault.ids import new_id
-from vault.tables import Credential, Life, ProviderConfig, plain
+from vault.tables import Credential, Life, ProviderConfig, as_read, plain
 
-CREDENTIAL = plain(Credential)
+LIFE, CREDENTIAL, CONFIG = plain(Life), plain(Credential), plain(ProviderConfig)
 CURRENT = "current"
 CANDIDATE = "candidate"
 OAUTH_TOKEN = "oauth_token"
@@ -83,15 +85,18 @@ def reference(credential: Credential, generation: int | None = None) -> Credenti
 
 async def with_its_rows(db: Database, life_id: str) -> tuple[Life, Credential, ProviderConfig] | None:
     """A life with its current credential and its config, in one select; None where one of them is not there."""
-    async with db.looking() as tx:
-        return (await tx.exec(_WITH_ITS_ROWS, params={"id": life_id})).first()
+    rows = await db.rows(_WITH_ITS_ROWS, {"id": life_id})
+    if not rows:
+        return None
+    columns = iter(rows[0])
+    return as_read(Life, columns), as_read(Credential, columns), as_read(ProviderConfig, columns)
 
 
 _WITH_ITS_ROWS = (
-    select(Life, Credential, ProviderConfig)
-    .join(Credential, and_(col(Credential.life_id) == col(Life.id), col(Credential.role) == CURRENT))
-    .join(ProviderConfig, col(ProviderConfig.id) == col(Life.provider_config_id))
-    .where(Life.id == bindparam("id"))
+    sqlalchemy.select(*LIFE.c, *CREDENTIAL.c, *CONFIG.c)
+    .join(CREDENTIAL, and_(CREDENTIAL.c.life_id == LIFE.c.id, CREDENTIAL.c.role == CURRENT))
+    .join(CONFIG, CONFIG.c.id == LIFE.c.provider_config_id)
+    .where(LIFE.c.id == bindparam("id"))
 )
 
 
@@ -155,9 +160,7 @@ def new_candidate(
     )
 
 
-async def replace_current(
-    tx: AsyncSession, life: Life, seen_generation: int, ref: CredentialRef, sealed: SealedSecrets
-) -> bool:
+async def replace_current(tx: Tx, life: Life, seen_generation: int, ref: CredentialRef, sealed: SealedSecrets) -> bool:
     """Swap the current row's secret for a newer generation; False if another generation stands there (law 2)."""
     newer = {
         "generation": ref.generation,

@@ -14,6 +14,9 @@ LOCK_SECONDS = 2
 """How long a migration waits for a table that is in use: all who want the table after it wait as long."""
 BUSY_SECONDS = 5
 """How long SQLite waits where another process writes or migrates."""
+# NORMAL may lose a committed, rotated token when power fails.
+SQLITE_PRAGMAS = ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON")
+"""What every connection that writes is told first."""
 RESTED_SECONDS = 30.0
 """A PostgreSQL connection that rested longer is not trusted: a firewall may have dropped it."""
 
@@ -74,11 +77,11 @@ def _sqlite_engine(url: URL, pool: dict[str, Any], migrating: bool) -> AsyncEngi
     @event.listens_for(engine.sync_engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:
         cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
-        # NORMAL may lose a committed, rotated token when power fails.
-        cursor.execute("PRAGMA synchronous=FULL")
-        # Batch migrations drop and rebuild tables, which enforced keys would turn into deletions.
-        cursor.execute(f"PRAGMA foreign_keys={'OFF' if migrating else 'ON'}")
+        for pragma in SQLITE_PRAGMAS:
+            cursor.execute(pragma)
+        if migrating:
+            # Batch migrations drop and rebuild tables, which enforced keys would turn into deletions.
+            cursor.execute("PRAGMA foreign_keys=OFF")
         cursor.close()
 
     @event.listens_for(engine.sync_engine, "begin")

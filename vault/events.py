@@ -11,40 +11,24 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from vault.database import announce
+from vault.direct import Tx
 from vault.ids import new_id
 from vault.tables import Event, Life, Outbox, ProviderConfig, WebhookEndpoint, plain
 
-OUTBOX, ENDPOINT = plain(Outbox), plain(WebhookEndpoint)
+EVENT, OUTBOX, ENDPOINT = plain(Event), plain(Outbox), plain(WebhookEndpoint)
 REFRESHED = "refreshed"
 """The one kind that is delivered only where it is asked for: it is as frequent as all others together are rare."""
 
 
-async def append_event(tx: AsyncSession, life: Life, name: str, now: datetime, **data: Any) -> None:
+async def append_event(tx: Tx, life: Life, name: str, now: datetime, **data: Any) -> None:
     """Record `installation.<name>` or `connection.<name>` and queue it for delivery. `data` never holds a secret."""
-    event = Event(
-        id=new_id("evt"),
-        workspace_id=life.workspace_id,
-        life_id=life.id,
-        provider_config_id=life.provider_config_id,
-        type=f"{life.kind}.{name}",
-        data=_told(data),
-        created_at=now,
-    )
-    await _append(tx, event, life.id, wanted=name != REFRESHED)
+    kind, wanted = f"{life.kind}.{name}", name != REFRESHED
+    await _append(tx, life.workspace_id, life.provider_config_id, kind, now, data, life_id=life.id, wanted=wanted)
 
 
 async def append_config_event(tx: AsyncSession, config: ProviderConfig, name: str, now: datetime, **data: Any) -> None:
     """The same for `provider_config.<name>`: what befell the builder's app itself."""
-    event = Event(
-        id=new_id("evt"),
-        workspace_id=config.workspace_id,
-        life_id="",
-        provider_config_id=config.id,
-        type=_of_config(name),
-        data=_told(data),
-        created_at=now,
-    )
-    await _append(tx, event, config.id, wanted=True)
+    await _append(tx, config.workspace_id, config.id, _of_config(name), now, data)
 
 
 async def config_told_since(tx: AsyncSession, config: ProviderConfig, name: str, since: datetime) -> bool:
@@ -76,13 +60,25 @@ def _queue(*, always: bool) -> Insert:
     return insert(OUTBOX).from_select(names, sqlalchemy.select(*values).where(exists().where(theirs, wants)))
 
 
-_RECORD = insert(plain(Event))
+_RECORD = insert(EVENT).inline().values({c.name: bindparam(c.name) for c in EVENT.c if c.name != "sequence"})
 
 
-async def _append(tx: AsyncSession, event: Event, subject: str, *, wanted: bool) -> None:
+async def _append(
+    tx: Tx,
+    workspace_id: str,
+    config_id: str,
+    kind: str,
+    now: datetime,
+    data: Mapping[str, Any],
+    *,
+    life_id: str = "",
+    wanted: bool = True,
+) -> None:
     """Without an endpoint nothing is queued: what is set up later hears of what happens from then on."""
-    await tx.exec(_RECORD, params=event.model_dump(exclude={"sequence"}))
-    row = {"event_id": event.id, "workspace_id": event.workspace_id, "life_id": subject, "created_at": event.created_at}
-    queued = await tx.exec(_queue(always=wanted), params={**row, "attempts": 0, "last_error": ""})
+    whose = {"workspace_id": workspace_id, "created_at": now}
+    event = {"id": new_id("evt"), "life_id": life_id, "provider_config_id": config_id, "type": kind}
+    await tx.exec(_RECORD, params={**event, **whose, "data": _told(data)})
+    row = {"event_id": event["id"], "life_id": life_id or config_id, "attempts": 0, "last_error": ""}
+    queued = await tx.exec(_queue(always=wanted), params={**row, **whose})
     if queued.rowcount:
-        announce(tx, event.workspace_id)
+        announce(tx, workspace_id)

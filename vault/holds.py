@@ -16,6 +16,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 
 from domain.holds import HoldKind, is_outage, kind_of, pause, wait_of
 from vault.database import Database
+from vault.direct import DirectTransaction
 from vault.events import append_config_event, config_told_since
 from vault.lives import is_serving
 from vault.tables import Life, ProviderConfig
@@ -119,6 +120,20 @@ async def clear(tx: AsyncSession, config_id: str, now: datetime, sent_at: dateti
     if row.hold_kind == HoldKind.MISCONFIGURED and await config_told_since(tx, row, "misconfigured", sent_at):
         return False
     return await let_go(tx, row, now, row.held_reason)
+
+
+async def is_clear(tx: DirectTransaction, config_id: str) -> bool:
+    """Whether `clear` has nothing to do."""
+    return not (await tx.exec(_marked(), params={"id": config_id})).rows
+
+
+@cache
+def _marked() -> Select[Any]:
+    return select(ProviderConfig.id).where(col(ProviderConfig.id) == bindparam("id"), _is_marked())
+
+
+def _is_marked() -> ColumnElement[bool]:
+    return or_(is_held(), col(ProviderConfig.stumbled) > 0)
 
 
 async def let_go(tx: AsyncSession, row: ProviderConfig, now: datetime, reason: str) -> bool:
@@ -237,4 +252,4 @@ def _one(*conditions: ColumnElement[bool]) -> SelectOfScalar[ProviderConfig]:
 
 @cache
 def _clearable() -> SelectOfScalar[ProviderConfig]:
-    return _one(or_(is_held(), col(ProviderConfig.stumbled) > 0))
+    return _one(_is_marked())

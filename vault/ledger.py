@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import bindparam, insert, update
+import sqlalchemy
+from sqlalchemy import bindparam, exists, insert, update
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from vault.direct import DirectTransaction, Tx
 from vault.ids import new_id
 from vault.tables import ClientSecret, Life, ProviderConfig, TokenAttempt, plain
 
-ATTEMPT = plain(TokenAttempt)
+ATTEMPT, CONFIG = plain(TokenAttempt), plain(ProviderConfig)
 REFRESH = "refresh"
 EXCHANGE = "exchange"
 
@@ -123,21 +126,57 @@ async def open_attempt(
 
     The generation is one that was taken in this transaction.
     """
-    attempt = TokenAttempt(
-        id=new_id("try"),
-        life_id=life_id,
-        session_id=session_id,
-        kind=kind,
-        generation=generation,
-        fingerprint=fingerprint,
-        started_at=now,
-        lease_until=now + lease,
-    )
+    attempt = TokenAttempt(**_begun(life_id, kind, generation, fingerprint, now, lease), session_id=session_id)
     await tx.exec(_OPEN, params=attempt.model_dump())
     return attempt
 
 
 _OPEN = insert(ATTEMPT)
+
+
+def _begun(
+    life_id: str, kind: str, generation: int, fingerprint: str, now: datetime, lease: timedelta
+) -> dict[str, Any]:
+    return {
+        "id": new_id("try"),
+        "life_id": life_id,
+        "kind": kind,
+        "generation": generation,
+        "fingerprint": fingerprint,
+        "started_at": now,
+        "lease_until": now + lease,
+    }
+
+
+async def open_unhindered(
+    tx: DirectTransaction,
+    life: Life,
+    *,
+    generation: int,
+    fingerprint: str,
+    now: datetime,
+    lease: timedelta,
+) -> TokenAttempt | None:
+    """The same for a refresh, where no send of this token is unresolved and the config is not held; else None.
+
+    The life's row is locked: a send that was committed before that is seen here.
+    """
+    begun = _begun(life.id, REFRESH, generation, fingerprint, now, lease)
+    attempt = TokenAttempt.model_construct(**begun)  # to be read alone (`vault.tables.as_read`)
+    opened = await tx.exec(_OPEN_UNHINDERED, params={**attempt.model_dump(), "config_id": life.provider_config_id})
+    return attempt if opened.rowcount else None
+
+
+_SENT = exists().where(
+    ATTEMPT.c.life_id == bindparam("life_id"),
+    ATTEMPT.c.fingerprint == bindparam("fingerprint"),
+    ATTEMPT.c.outcome.is_(None),
+)
+_HELD = exists().where(CONFIG.c.id == bindparam("config_id"), CONFIG.c.held_until.is_not(None))
+_OPEN_UNHINDERED = insert(ATTEMPT).from_select(
+    ATTEMPT.c.keys(),
+    sqlalchemy.select(*(bindparam(column.name, type_=column.type) for column in ATTEMPT.c)).where(~_SENT, ~_HELD),
+)
 
 
 async def resolve(tx: AsyncSession, attempt: TokenAttempt, outcome: str, now: datetime, code: str = "") -> None:
@@ -172,7 +211,7 @@ async def supersede(tx: AsyncSession, life_id: str, now: datetime) -> None:
     )
 
 
-async def resolve_all(tx: AsyncSession, life_id: str, fingerprint: str, outcome: str, now: datetime) -> None:
+async def resolve_all(tx: Tx, life_id: str, fingerprint: str, outcome: str, now: datetime) -> None:
     """Only the provider's own answer concludes: it settles every send of the same refresh token."""
     sent = {"sent_life_id": life_id, "sent_fingerprint": fingerprint}
     await tx.exec(_RESOLVE_ALL, params={**sent, "outcome": outcome, "answered_at": now})

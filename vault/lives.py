@@ -13,6 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.life import ENDED, Kind, Status
 from vault.database import Database
+from vault.direct import Tx
 from vault.ids import new_id
 from vault.tables import AuthSession, Life, ProviderConfig, plain
 
@@ -77,7 +78,7 @@ async def get_life(tx: AsyncSession, life_id: str) -> Life | None:
     return await tx.get(Life, life_id, populate_existing=True)
 
 
-async def compare_and_set(tx: AsyncSession, life: Life, now: datetime, **values: Any) -> None:
+async def compare_and_set(tx: Tx, life: Life, now: datetime, **values: Any) -> None:
     """Write `values` if nobody wrote since `life` was read; else raise `LostRace` and let the transaction roll back."""
     seen = {"seen_id": life.id, "seen_revision": life.revision, "seen_generation": life.generation}
     changed = {**values, "revision": life.revision + 1, "updated_at": now}
@@ -104,7 +105,7 @@ async def allot_generation(tx: AsyncSession, life: Life) -> int:
     return int((await tx.exec(statement)).scalar_one()) - 1
 
 
-async def claim_generation(tx: AsyncSession, life_id: str, seen: int) -> int | None:
+async def claim_generation(tx: Tx, life_id: str, seen: int) -> int | None:
     """Lock the row and take its next generation number, if it is active and its generation is the one seen.
 
     One statement for what `lock_life` and `allot_generation` do. Who does not use the number rolls back.

@@ -4,8 +4,9 @@ An absent user, installation or site is the empty string, never NULL: NULLs coun
 Columns named `sealed_*` hold ciphertext (`vault.crypto`); nothing else here is secret.
 """
 
+from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import sqlalchemy
 from sqlalchemy import Column, Index, LargeBinary, MetaData, inspect, text
@@ -21,6 +22,9 @@ naming = {
 }
 
 
+T = TypeVar("T", bound="Table")
+
+
 class Table(SQLModel):
     """Base of every table: constraint names are fixed, so that migrations can refer to them."""
 
@@ -31,6 +35,11 @@ def plain(table: type[Table]) -> sqlalchemy.Table:
     """For statements that are built once and run often, without the ORM: building one costs as much as running it."""
     built: sqlalchemy.Table = inspect(table).local_table
     return built
+
+
+def as_read(table: type[T], columns: Iterator[Any]) -> T:
+    """A row out of its next columns, in the table's order. It is to be read alone: no session knows of it."""
+    return cast("T", table.model_construct(**dict(zip((c.name for c in plain(table).c), columns, strict=False))))
 
 
 def moment(*, nullable: bool = True) -> Any:

@@ -7,7 +7,7 @@ process that writes them out (an older version, the `temporal` command) is under
 import dataclasses
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, get_type_hints
 
 from temporalio.converter import (
     AdvancedJSONEncoder,
@@ -15,6 +15,8 @@ from temporalio.converter import (
     DataConverter,
     DefaultPayloadConverter,
     JSONPlainPayloadConverter,
+    JSONTypeConverter,
+    value_to_type,
 )
 
 
@@ -37,12 +39,29 @@ def _defaults(kind: type[Any]) -> list[tuple[str, Any]]:
     ]
 
 
+class _Dataclasses(JSONTypeConverter):
+    """As the SDK decodes them, but their types are worked out once: each time, it takes longer than the rest."""
+
+    def to_typed_value(self, hint: type[Any], value: Any) -> Any:
+        if not dataclasses.is_dataclass(hint) or not isinstance(value, dict):
+            return self.Unhandled
+        kinds = _kinds(hint)
+        return hint(**{name: value_to_type(kinds[name], told, [self]) for name, told in value.items() if name in kinds})
+
+
+@cache
+def _kinds(kind: type[Any]) -> dict[str, Any]:
+    """The type of each field. Those of other versions are passed over."""
+    told = get_type_hints(kind)
+    return {f.name: told[f.name] for f in dataclasses.fields(kind)}
+
+
 class BriefPayloads(CompositePayloadConverter):
-    """The SDK's own converters, but for the encoder of JSON."""
+    """The SDK's own converters, but for what is made of dataclasses in JSON."""
 
     def __init__(self) -> None:
         others = DefaultPayloadConverter.default_encoding_payload_converters
-        brief = JSONPlainPayloadConverter(encoder=_Brief)
+        brief = JSONPlainPayloadConverter(encoder=_Brief, custom_type_converters=[_Dataclasses()])
         super().__init__(*(brief if isinstance(one, JSONPlainPayloadConverter) else one for one in others))
 
 

@@ -5,7 +5,7 @@ import hashlib
 import html
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,7 +16,6 @@ import httpx
 import pytest
 from sqlalchemy.exc import OperationalError
 from sqlmodel import col, select
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from activities.attempt import advance_attempt, close_attempt
 from activities.deps import Deps, Limits
@@ -67,19 +66,28 @@ class Interposed:
     inner: Database
     script: list[Any] = field(default_factory=list)
     count: int = 0
+    begun: list[str] = field(default_factory=list)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
 
+    def transaction(self) -> AbstractAsyncContextManager[Any]:
+        self.begun.append("transaction")
+        return self._in_its_turn(self.inner.transaction)
+
+    def directly(self) -> AbstractAsyncContextManager[Any]:
+        self.begun.append("directly")
+        return self._in_its_turn(self.inner.directly)
+
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncSession]:
+    async def _in_its_turn(self, begin: Callable[[], AbstractAsyncContextManager[Any]]) -> AsyncIterator[Any]:
         self.count += 1
         step = self.script.pop(0) if self.script else None
         if step == "away":
             raise OperationalError("BEGIN", {}, ConnectionError())
         if callable(step):
             await step()
-        async with self.inner.transaction() as tx:
+        async with begin() as tx:
             yield tx
         if step == "answer_lost":
             raise OperationalError("COMMIT", {}, ConnectionError())
@@ -92,13 +100,16 @@ class Client:
     app: Any
     on_send: Callable[[str], Awaitable[None]] | None = None
 
-    def open(self) -> httpx.AsyncClient:
-        async def told(request: httpx.Request) -> None:
-            if self.on_send is not None:
-                await self.on_send(request.url.path)
+    def open(self) -> httpx.AsyncBaseTransport:
+        wire = self
 
-        transport = httpx.ASGITransport(self.app)
-        return httpx.AsyncClient(transport=transport, base_url=ORIGIN, event_hooks={"request": [told]})
+        class Told(httpx.ASGITransport):
+            async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+                if wire.on_send is not None:
+                    await wire.on_send(request.url.path)
+                return await super().handle_async_request(request)
+
+        return Told(self.app)
 
 
 @dataclass
@@ -363,8 +374,8 @@ async def staged(db: Database, sealer: Sealer, clock: Any, catalog: Catalog) -> 
     for provider_id in ("jira", "plain"):
         new = NewConfig(provider_id, "authpipe-dev", SECRET, CALLBACK, "user")
         made[provider_id] = await configs.create(db, sealer, "default", new, clock.now)
-    async with wire.open() as client, httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ORIGIN) as admin:
-        yield Stage(Deps(db, sealer, catalog, ProviderHttp(client), clock, Limits()), clock, admin, wire, made)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ORIGIN) as admin:
+        yield Stage(Deps(db, sealer, catalog, ProviderHttp(wire.open()), clock, Limits()), clock, admin, wire, made)
 
 
 @pytest.fixture

@@ -250,8 +250,12 @@ MEANING = {
     "a redirect to another scheme": Bad(
         answer(b"", "302 Found", ["Location: ftp://canary.example/"]), "unreadable_answer", NOT_HANDLED
     ),
-    "a redirect that cannot be read": Bad(answer(b"", "302 Found", ["Location: http://canary:port/"]), "no_answer"),
-    "a redirect without an end": Bad(answer(b"", "302 Found", ["Location: /" + "c" * 70_000]), "no_answer"),
+    "a redirect that cannot be read": Bad(
+        answer(b"", "302 Found", ["Location: http://canary:port/"]), "unreadable_answer", NOT_HANDLED
+    ),
+    "a redirect without an end": Bad(
+        answer(b"", "302 Found", ["Location: /" + "c" * 70_000]), "unreadable_answer", NOT_HANDLED
+    ),
 }
 
 GROUPS = pytest.mark.parametrize(

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 from sqlalchemy.exc import OperationalError
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from activities.messages import Ending
 from domain.points import Point
 from tests.small_disk import SmallDisk, small_disk
 from vault.database import Database, is_full
+from vault.direct import DirectTransaction
 
 
 @pytest.fixture
@@ -39,9 +39,9 @@ class MakingRoom:
         return getattr(self.inner, name)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncSession]:
+    async def directly(self) -> AsyncIterator[DirectTransaction]:
         try:
-            async with self.inner.transaction() as tx:
+            async with self.inner.directly() as tx:
                 yield tx
         except OperationalError as error:
             self.full.append(is_full(error))

@@ -12,6 +12,7 @@ from activities import http
 from activities.http import MAX_BODY, ProviderHttp
 from domain.http import Flow, HttpRequest, HttpResponse
 from domain.oauth.failures import Failure, FailureCode, FailureKind
+from runtime.ports import free_ports
 
 SOON = timedelta(seconds=1)
 
@@ -153,3 +154,56 @@ async def test_a_body_of_the_full_measure_is_read_whole(provider: ProviderHttp) 
     for body, encoding in ((whole + b"x", "identity"), (gzip.compress(whole + b"x", mtime=0), "gzip")):
         answer, _ = await said(provider, body, encoding)
         assert answer == Failure(FailureKind.MOMENT, FailureCode.ANSWER_TOO_LARGE, in_doubt=True)
+
+
+async def asked_for(at_port: int, url: str) -> bytes:
+    """The first line of what a server on that port is asked when `url` is called."""
+    lines = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        lines.append(await reader.readline())
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    provider = ProviderHttp.open()
+    async with await asyncio.start_server(answer, "127.0.0.1", at_port):
+        await provider.drive(get(url), SOON * 20)
+    await provider.close()
+    return lines[0]
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "all_proxy"])
+@pytest.mark.parametrize("scheme", ["http://", ""])
+async def test_the_proxy_that_the_environment_names_is_asked(
+    monkeypatch: pytest.MonkeyPatch, name: str, scheme: str
+) -> None:
+    (port,) = free_ports(1)
+    monkeypatch.setenv(name, f"{scheme}127.0.0.1:{port}")
+    line = await asked_for(port, "http://provider.invalid/token?x=1")
+    assert line == b"GET http://provider.invalid/token?x=1 HTTP/1.1\r\n"
+
+
+@pytest.mark.parametrize("left_out", ["127.0.0.1", "127.0.0.1:{port}", "*"])
+async def test_a_host_that_the_environment_leaves_out_is_asked_itself(
+    monkeypatch: pytest.MonkeyPatch, left_out: str
+) -> None:
+    proxy, port = free_ports(2)
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy}")
+    monkeypatch.setenv("no_proxy", left_out.format(port=port))
+    assert await asked_for(port, f"http://127.0.0.1:{port}/token") == b"GET /token HTTP/1.1\r\n"
+
+
+async def test_no_cookie_goes_from_one_call_to_the_next_and_no_redirect_is_followed(provider: ProviderHttp) -> None:
+    heads = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(2):
+            heads.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(b"HTTP/1.1 302 Found\r\nLocation: /else\r\nSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        answers = [await provider.drive(get(f"http://127.0.0.1:{port}/first"), SOON * 20) for _ in range(2)]
+    assert [answer.status for answer in answers if isinstance(answer, HttpResponse)] == [302, 302]
+    assert [head.startswith(b"GET /first ") and b"cookie" not in head.lower() for head in heads] == [True, True]

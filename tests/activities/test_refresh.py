@@ -1,12 +1,19 @@
 """A refresh that succeeds: intent, call, commit, in that order."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlmodel import update
 
 from activities.messages import Ending, LifeIds, RefreshOrder
 from activities.refresh import refresh
+from tests.activities.conftest import Interposed
+from vault.direct import Answer
+from vault.tables import Event, ProviderConfig
 
 HOUR = timedelta(hours=1)
 TOKEN = "/oauth/token"
@@ -146,3 +153,93 @@ async def test_a_newer_generation_in_the_row_is_success_without_a_call(stage: An
 async def _refresh_seen(stage: Any, seen: Any) -> Any:
     order = RefreshOrder(LifeIds("default", seen.kind, seen.provider_id, seen.id), seen.generation)
     return await refresh(stage.deps, order)
+
+
+class _Undone:
+    """A database whose direct transactions are all taken back: each refresh has to go the long way."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    @asynccontextmanager
+    async def directly(self) -> AsyncIterator[Any]:
+        async with self._inner.directly() as tx:
+            yield _Nothing(tx)
+            tx.undo()
+
+
+class _Nothing:
+    """Answers as if no row fitted."""
+
+    def __init__(self, tx: Any) -> None:
+        self.info: dict[str, Any] = tx.info
+
+    async def exec(self, *_: Any, **__: Any) -> Answer:
+        return Answer((), 0)
+
+    def undo(self) -> None:
+        pass
+
+
+OWN = {
+    "id",
+    "life_id",
+    "session_id",
+    "key_id",
+    "sealed_access",
+    "sealed_refresh",
+    "fingerprint",
+    "sequence",
+    "tenant_id",
+}
+
+
+async def _left(stage: Any, life: Any) -> list[Any]:
+    """All that a refresh leaves, its two events among them, but for what is any life's own."""
+    rows = [await stage.row(life), await stage.credential(life), *await stage.ledger(life)]
+    events = await stage.all(Event, life_id=life.id)
+    return [row.model_dump(exclude=OWN) for row in (*rows, *sorted(events, key=lambda event: event.sequence)[-2:])]
+
+
+async def test_both_ways_of_a_refresh_leave_the_same(stage: Any) -> None:
+    """The short one, past the session, where nothing came in between; and the one that locks and looks at all."""
+    left, ways = [], list[list[str]]()
+    for tenant, db in (("acme", stage.deps.db), ("globex", _Undone(stage.deps.db))):
+        life = await stage.connected(tenant_id=tenant)
+        await stage.set_life(life, failures=2, health="degraded", last_error="unreachable")
+        watched = Interposed(db)
+        result = await stage.refresh(life, replace(stage.deps, db=watched))
+        assert result.ending is Ending.CREDENTIALED
+        ways.append(watched.begun)
+        assert await stage.valid("access", (await stage.secrets(life)).access)
+        left.append((result, await _left(stage, life), await stage.events(life)))
+    assert ways == [["directly"] * 2, ["directly", "transaction"] * 2]
+    assert left[0] == left[1]
+    assert left[0][2][-2:] == ["recovered", "refreshed"]
+
+
+async def test_a_row_that_was_written_meanwhile_is_looked_at_anew(stage: Any) -> None:
+    life = await stage.connected()
+    stage.before_sending(TOKEN, lambda: stage.set_life(life, site_name="Renamed"))
+    before = await stage.row(life)
+    result = await stage.refresh(life)
+    row = await stage.row(life)
+    assert (result.ending, row.site_name, row.generation) == (Ending.CREDENTIALED, "Renamed", before.generation + 1)
+    assert await stage.valid("access", (await stage.secrets(life)).access)
+    assert (await stage.events(life))[-1] == "refreshed"
+    assert await stage.outcomes(life) == ["succeeded"]
+
+
+async def test_a_success_clears_what_others_stumbled_over_meanwhile(stage: Any) -> None:
+    life = await stage.connected()
+
+    async def stumble() -> None:
+        async with stage.deps.db.transaction() as tx:
+            await tx.exec(update(ProviderConfig).values(stumbled=2))
+
+    stage.before_sending(TOKEN, stumble)
+    assert (await stage.refresh(life)).ending is Ending.CREDENTIALED
+    assert (await stage.config()).stumbled == 0

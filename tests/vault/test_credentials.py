@@ -10,7 +10,7 @@ from vault import credentials
 from vault.credentials import Secrets
 from vault.crypto import SealBroken, Sealer
 from vault.database import Database
-from vault.tables import Credential, Life
+from vault.tables import Credential, Life, ProviderConfig
 
 
 async def stored(db: Database) -> list[Credential]:
@@ -164,3 +164,23 @@ async def test_destroying_a_lifes_secrets_leaves_other_lives_alone(
     async with db.transaction() as tx:
         await credentials.destroy(tx, life.id)
     assert [row.id for row in await stored(db)] == [other.id]
+
+
+async def test_a_life_is_read_with_its_credential_and_config_as_they_stand(
+    db: Database, life: Life, new_current: Any, now: Any
+) -> None:
+    config = ProviderConfig(
+        id=life.provider_config_id, workspace_id="default", provider_id="jira", client_id="app", secret_version=1,
+        enabled=True, trust_publishable_sessions=False, verify_user=False,
+        attachment="user", oauth_redirect_url="http://localhost/", scopes=["read"], created_at=now, updated_at=now,
+    )  # fmt: skip
+    assert await credentials.with_its_rows(db, life.id) is None
+    standing = await new_current(life)
+    async with db.transaction() as tx:
+        tx.add(config)
+    found = await credentials.with_its_rows(db, life.id)
+    assert found is not None
+    async with db.reading() as tx:
+        row = await tx.get(Life, life.id)
+    assert row is not None
+    assert [one.model_dump() for one in found] == [one.model_dump() for one in (row, standing, config)]

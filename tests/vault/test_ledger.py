@@ -1,3 +1,4 @@
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -5,10 +6,11 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 
+from domain.life import Status
 from vault import ledger
 from vault.database import Database
-from vault.lives import allot_generation
-from vault.tables import Life, TokenAttempt
+from vault.lives import allot_generation, claim_generation, compare_and_set
+from vault.tables import Life, ProviderConfig, TokenAttempt
 
 LEASE = timedelta(seconds=30)
 
@@ -111,3 +113,67 @@ async def test_a_session_has_one_exchange(send: Any) -> None:
     await send(kind=ledger.EXCHANGE, session_id="sess_2")
     with pytest.raises(IntegrityError):
         await send(kind=ledger.EXCHANGE, session_id="sess_1")
+
+
+@pytest.fixture
+def open_unhindered(db: Database, clock: Any) -> Any:
+    """`await open_unhindered(life)`: as a refresh does it, on the row as it is."""
+
+    async def begin(life: Life, seen: int = 0) -> TokenAttempt | None:
+        async with db.directly() as tx:
+            generation = await claim_generation(tx, life.id, seen)
+            if generation is not None:
+                return await ledger.open_unhindered(
+                    tx, life, generation=generation, fingerprint="one", now=clock.now, lease=LEASE
+                )
+        return None
+
+    return begin
+
+
+@pytest.fixture
+async def active(life: Life, db: Database, clock: Any) -> Life:
+    async with db.transaction() as tx:
+        await compare_and_set(tx, life, clock.now, status=Status.ACTIVE)
+    return life
+
+
+async def test_a_refresh_that_nothing_hinders_begins_as_any_other(
+    db: Database, active: Life, clock: Any, open_unhindered: Any
+) -> None:
+    opened = await open_unhindered(active)
+    (row,) = await rows(db)
+    assert opened.model_dump() == row.model_dump()
+    assert (row.kind, row.generation, row.session_id) == (ledger.REFRESH, 1, "")
+    assert (row.started_at, row.lease_until, row.outcome) == (clock.now, clock.now + LEASE, None)
+
+
+async def test_what_is_unresolved_hinders_and_what_is_resolved_does_not(
+    db: Database, active: Life, send: Any, clock: Any, open_unhindered: Any
+) -> None:
+    sent = await send()
+    assert await open_unhindered(active) is None
+    async with db.transaction() as tx:
+        await ledger.resolve(tx, sent, ledger.NOT_SENT, clock.now)
+    await send("another token")
+    assert await open_unhindered(active) is not None
+
+
+async def test_a_held_config_hinders(db: Database, active: Life, now: Any, open_unhindered: Any) -> None:
+    config = ProviderConfig(
+        id=active.provider_config_id, workspace_id="default", provider_id="jira", client_id="app", secret_version=1,
+        enabled=True, trust_publishable_sessions=False, verify_user=False,
+        attachment="user", oauth_redirect_url="http://localhost/", held_until=now, created_at=now, updated_at=now,
+    )  # fmt: skip
+    async with db.transaction() as tx:
+        tx.add(config)
+    assert await open_unhindered(active) is None
+
+
+async def test_law_03_of_those_who_begin_at_once_one_is_not_hindered(
+    db: Database, active: Life, open_unhindered: Any
+) -> None:
+    """The second one waits for the row, and then sees what the first one committed."""
+    begun = await asyncio.gather(*(open_unhindered(active) for _ in range(5)))
+    assert len([attempt for attempt in begun if attempt is not None]) == 1
+    assert len(await rows(db)) == 1

@@ -49,7 +49,7 @@ async def test_a_read_is_one_select(db: Database, sealer: Sealer, active: Any, m
     await active()
     (row,) = await reading.find(db, USER)
     await reading.open_access(sealer, row)  # the tenant's key is cached now
-    driver, said = db._selects._driver, list[str]()
+    driver, said = db._direct._driver, list[str]()
     fetch = driver.fetch
 
     async def listening(text: str, arguments: Any) -> Any:

@@ -42,3 +42,17 @@ async def test_fields_that_hold_their_defaults_are_left_out() -> None:
 async def test_a_field_without_a_default_is_always_written() -> None:
     (payload,) = await BRIEF.encode([RefreshOrder(WHOSE, 0)])
     assert json.loads(payload.data)["generation"] == 0
+
+
+async def test_what_another_version_says_beside_is_passed_over() -> None:
+    said = {"life": {"life_id": "conn_1", "new": 1}, "generation": 3, "x": [1]}
+    (payload,) = await DataConverter.default.encode([said])
+    assert await BRIEF.decode([payload], [RefreshOrder]) == [RefreshOrder(LifeIds(life_id="conn_1"), 3)]
+
+
+async def test_what_does_not_fit_is_refused_as_the_sdk_refuses_it() -> None:
+    for wrong in ({"life": {}, "generation": "three"}, {"generation": 3}, ["no", "mapping"]):
+        (payload,) = await DataConverter.default.encode([wrong])
+        for converter in (BRIEF, DataConverter.default):
+            with pytest.raises((TypeError, RuntimeError)):
+                await converter.decode([payload], [RefreshOrder])

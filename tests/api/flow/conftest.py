@@ -185,9 +185,9 @@ def engine(lives: Engine) -> Engine:
 
 @pytest.fixture
 def deps(
-    db: Database, sealer: Sealer, lives: Engine, clock: Any, development: bool, catalog: Catalog, provider: Any
+    db: Database, sealer: Sealer, lives: Engine, clock: Any, development: bool, catalog: Catalog, simulator: Any
 ) -> ApiDeps:
-    lives.deps = Deps(db, sealer, catalog, ProviderHttp(provider), clock, Limits())
+    lives.deps = Deps(db, sealer, catalog, ProviderHttp(httpx.ASGITransport(simulator)), clock, Limits())
     return ApiDeps(db, sealer, catalog, lives, clock, development, wait=timedelta(seconds=1))  # type: ignore[arg-type]
 
 

@@ -158,7 +158,7 @@ async def open_world(client: Client, database_url: str, clock: EngineClock, wrap
     sealer = Sealer(Keys(SqlKeyStore(db), KeyRing({"test": bytes(range(32))}, active="test"), clock))
     catalog = load_catalog(EXAMPLES, allow_loopback_http=True, origins={"jira": SIMULATOR})
     at_provider = httpx.ASGITransport(simulator)
-    http = ProviderHttp(httpx.AsyncClient(transport=at_provider, timeout=None))
+    http = ProviderHttp(at_provider)
     outgoing = Outgoing(LOOPBACK)
     deps = Deps(db, sealer, catalog, http, clock, Limits(), outgoing=outgoing)
     lives = Lives(client)

@@ -71,7 +71,7 @@ async def test_the_hot_path_is_one_select(
     await new_credential()
     assert (await ask()).status_code == 200  # the key and the tenant's data key are remembered from here on
     said: list[str] = []
-    fetch = db._selects._driver.fetch
+    fetch = db._direct._driver.fetch
 
     async def noting(statement: str, arguments: Any) -> Any:
         said.append(statement)
@@ -80,7 +80,7 @@ async def test_the_hot_path_is_one_select(
     def no_session(*_: Any) -> None:
         pytest.fail("a session was begun")
 
-    monkeypatch.setattr(db._selects._driver, "fetch", noting)
+    monkeypatch.setattr(db._direct._driver, "fetch", noting)
     event.listen(db._engine.sync_engine, "before_cursor_execute", no_session)
     try:
         assert (await ask()).status_code == 200

@@ -13,7 +13,7 @@ from sqlmodel import col
 
 from domain.life import Kind
 from vault.database import Database
-from vault.selects import SelectFailed
+from vault.drivers import SelectFailed
 from vault.tables import Credential, Life, Workspace
 
 Open = Callable[..., Database]
@@ -92,7 +92,7 @@ async def test_no_single_select_fails_for_connections_that_ended_while_they_rest
 ) -> None:
     db = opened(postgres_url)
     await asyncio.gather(*(db.rows(NUMBER, {}) for _ in range(20)))
-    kept = [connection._con for _, connection in db._selects._driver._kept]
+    kept = [connection._con for _, connection in db._direct._driver._kept]
     assert len(kept) > 1
     postgres.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{postgres_vault}'")
     async with asyncio.timeout(5):
@@ -107,7 +107,7 @@ async def test_a_select_that_was_given_up_leaves_its_connection_to_nobody(opened
     for _ in range(3):  # more often than there are connections
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(db.rows(slow, {}), 0.1)
-        assert db._selects._driver._kept == []
+        assert db._direct._driver._kept == []
     assert await db.rows(NUMBER, {}) == [(0,)]
 
 
