@@ -93,7 +93,7 @@ class Database:
     async def directly(self) -> AsyncIterator[DirectTransaction]:
         """A transaction for statements that are made once and run often, their values left open (`vault.statements`).
 
-        A quarter of the cost, and the same errors. Never nested.
+        At a fraction of the cost, with the same errors. Never nested.
         """
         async with self._never_nested(), self._direct.transaction() as tx:
             yield tx
