@@ -3,22 +3,17 @@
 Only statements that are made once and kept may go this way (`vault.statements`).
 """
 
-import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import asyncpg  # type: ignore[import-untyped]
 from sqlalchemy import Dialect, Select
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from vault.drivers import Change, Driver
+from vault.drivers import ERRORS, VIOLATIONS, Change, Driver
 from vault.statements import Row, Statement, Statements
-
-DRIVERS_OWN = (asyncpg.PostgresError, asyncpg.InterfaceError, sqlite3.Error)
-VIOLATIONS = (asyncpg.IntegrityConstraintViolationError, sqlite3.IntegrityError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +73,7 @@ class Direct:
         try:
             async with self._driver.change() as change:
                 yield DirectTransaction(self._statements, change)
-        except DRIVERS_OWN as error:
+        except ERRORS as error:
             raise _as_a_session_says(error) from error
 
     async def close(self) -> None:

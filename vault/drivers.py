@@ -19,6 +19,10 @@ WAIT_SECONDS = 10.0
 CACHE_KIB = 32 * 1024
 """What SQLite may keep of the file in memory; by itself it would be 2 MiB, some hundred connections."""
 
+ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, sqlite3.Error)
+"""What the drivers themselves raise."""
+VIOLATIONS = (asyncpg.IntegrityConstraintViolationError, sqlite3.IntegrityError)
+
 PRIMARY = 0xFF
 """The part of an SQLite error code that names the kind; the rest tells kinds of it apart."""
 
@@ -31,7 +35,9 @@ class SelectFailed(OSError):
 
 
 class Change(Protocol):
-    """A transaction that is under way. Its errors are the driver's own."""
+    """A transaction that is under way. Its errors are the driver's own (`ERRORS`)."""
+
+    stands: bool = True
 
     async def fetch(self, text: str, arguments: Sequence[Any]) -> Sequence[Sequence[Any]]:
         """The rows of a statement that answers some."""
@@ -41,6 +47,7 @@ class Change(Protocol):
 
     def undo(self) -> None:
         """Have it rolled back at its end."""
+        self.stands = False
 
 
 class Driver(Protocol):
@@ -69,7 +76,7 @@ class Postgres:
             # The pool's own timeouts would make a task for each select.
             async with asyncio.timeout(WAIT_SECONDS), self._turns:
                 return await self._asked(await self._connection(), text, arguments)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except ERRORS as error:
             raise SelectFailed(error) from error
 
     async def _asked(self, connection: Any, text: str, arguments: Sequence[Any]) -> Sequence[Sequence[Any]]:
@@ -134,10 +141,9 @@ async def _as_it_is(_connection: Any) -> None:
     """Nothing is left on a connection that would have to be reset, which would be one more question each time."""
 
 
-class _PostgresChange:
+class _PostgresChange(Change):
     def __init__(self, connection: Any) -> None:
         self._connection = connection
-        self.stands = True
 
     async def fetch(self, text: str, arguments: Sequence[Any]) -> Sequence[Sequence[Any]]:
         found: Sequence[Sequence[Any]] = await self._connection.fetch(text, *arguments)
@@ -146,9 +152,6 @@ class _PostgresChange:
     async def execute(self, text: str, arguments: Sequence[Any]) -> int:
         status = await self._connection.execute(text, *arguments)
         return int(status.rpartition(" ")[2])  # "UPDATE 1", "INSERT 0 1"
-
-    def undo(self) -> None:
-        self.stands = False
 
 
 class Sqlite:
@@ -222,19 +225,15 @@ class Sqlite:
                 connection.close()
 
 
-class _SqliteChange:
+class _SqliteChange(Change):
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self.stands = True
 
     async def fetch(self, text: str, arguments: Sequence[Any]) -> Sequence[Sequence[Any]]:
         return self._connection.execute(text, arguments).fetchall()
 
     async def execute(self, text: str, arguments: Sequence[Any]) -> int:
         return self._connection.execute(text, arguments).rowcount
-
-    def undo(self) -> None:
-        self.stands = False
 
 
 async def _begin(writer: sqlite3.Connection, wait: float) -> None:

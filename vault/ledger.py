@@ -31,18 +31,19 @@ ACCEPTED = (SUCCEEDED, REFUSED)
 
 async def unresolved(tx: AsyncSession, life_id: str, fingerprint: str) -> Sequence[TokenAttempt]:
     """Attempts with this refresh token whose answer we do not know, oldest first."""
-    return (await tx.exec(_UNRESOLVED, params={"sent_life_id": life_id, "sent_fingerprint": fingerprint})).all()
+    return (await tx.exec(_UNRESOLVED, params=_sent(life_id, fingerprint))).all()
 
 
-_UNRESOLVED = (
-    select(TokenAttempt)
-    .where(
-        TokenAttempt.life_id == bindparam("sent_life_id"),
-        TokenAttempt.fingerprint == bindparam("sent_fingerprint"),
-        col(TokenAttempt.outcome).is_(None),
-    )
-    .order_by(col(TokenAttempt.started_at))
+def _sent(life_id: str, fingerprint: str) -> dict[str, str]:
+    return {"sent_life_id": life_id, "sent_fingerprint": fingerprint}
+
+
+_OF_ONE_TOKEN = (
+    ATTEMPT.c.life_id == bindparam("sent_life_id"),
+    ATTEMPT.c.fingerprint == bindparam("sent_fingerprint"),
+    ATTEMPT.c.outcome.is_(None),
 )
+_UNRESOLVED = select(TokenAttempt).where(*_OF_ONE_TOKEN).order_by(col(TokenAttempt.started_at))
 
 
 async def in_doubt_until(tx: AsyncSession, life_id: str) -> datetime | None:
@@ -163,15 +164,12 @@ async def open_unhindered(
     """
     begun = _begun(life.id, REFRESH, generation, fingerprint, now, lease)
     attempt = TokenAttempt.model_construct(**begun)  # to be read alone (`vault.tables.as_read`)
-    opened = await tx.exec(_OPEN_UNHINDERED, params={**attempt.model_dump(), "config_id": life.provider_config_id})
+    values = {**attempt.model_dump(), **_sent(life.id, fingerprint), "config_id": life.provider_config_id}
+    opened = await tx.exec(_OPEN_UNHINDERED, params=values)
     return attempt if opened.rowcount else None
 
 
-_SENT = exists().where(
-    ATTEMPT.c.life_id == bindparam("life_id"),
-    ATTEMPT.c.fingerprint == bindparam("fingerprint"),
-    ATTEMPT.c.outcome.is_(None),
-)
+_SENT = exists().where(*_OF_ONE_TOKEN)
 _HELD = exists().where(CONFIG.c.id == bindparam("config_id"), CONFIG.c.held_until.is_not(None))
 _OPEN_UNHINDERED = insert(ATTEMPT).from_select(
     ATTEMPT.c.keys(),
@@ -213,13 +211,9 @@ async def supersede(tx: AsyncSession, life_id: str, now: datetime) -> None:
 
 async def resolve_all(tx: Tx, life_id: str, fingerprint: str, outcome: str, now: datetime) -> None:
     """Only the provider's own answer concludes: it settles every send of the same refresh token."""
-    sent = {"sent_life_id": life_id, "sent_fingerprint": fingerprint}
-    await tx.exec(_RESOLVE_ALL, params={**sent, "outcome": outcome, "answered_at": now})
+    await tx.exec(_RESOLVE_ALL, params={**_sent(life_id, fingerprint), "outcome": outcome, "answered_at": now})
 
 
 _RESOLVE_ALL = (
-    update(ATTEMPT)
-    .where(ATTEMPT.c.life_id == bindparam("sent_life_id"), ATTEMPT.c.fingerprint == bindparam("sent_fingerprint"))
-    .where(ATTEMPT.c.outcome.is_(None))
-    .values(outcome=bindparam("outcome"), answered_at=bindparam("answered_at"))
+    update(ATTEMPT).where(*_OF_ONE_TOKEN).values(outcome=bindparam("outcome"), answered_at=bindparam("answered_at"))
 )

@@ -93,23 +93,15 @@ class Interposed:
             raise OperationalError("COMMIT", {}, ConnectionError())
 
 
-@dataclass
-class Client:
+class Client(httpx.ASGITransport):
     """The way to the provider. `on_send` is called with every request's path before it goes out."""
 
-    app: Any
     on_send: Callable[[str], Awaitable[None]] | None = None
 
-    def open(self) -> httpx.AsyncBaseTransport:
-        wire = self
-
-        class Told(httpx.ASGITransport):
-            async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-                if wire.on_send is not None:
-                    await wire.on_send(request.url.path)
-                return await super().handle_async_request(request)
-
-        return Told(self.app)
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self.on_send is not None:
+            await self.on_send(request.url.path)
+        return await super().handle_async_request(request)
 
 
 @dataclass
@@ -375,7 +367,7 @@ async def staged(db: Database, sealer: Sealer, clock: Any, catalog: Catalog) -> 
         new = NewConfig(provider_id, "authpipe-dev", SECRET, CALLBACK, "user")
         made[provider_id] = await configs.create(db, sealer, "default", new, clock.now)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ORIGIN) as admin:
-        yield Stage(Deps(db, sealer, catalog, ProviderHttp(wire.open()), clock, Limits()), clock, admin, wire, made)
+        yield Stage(Deps(db, sealer, catalog, ProviderHttp(wire), clock, Limits()), clock, admin, wire, made)
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
@@ -33,6 +33,20 @@ async def another_process(opened: Open, database_url: str) -> Database:
 @pytest.fixture
 def one(now: Any) -> dict[str, Any]:
     return {"id": "ws_1", "name": "one", "created_at": now}
+
+
+async def add(db: Database, row: dict[str, Any]) -> None:
+    async with db.directly() as tx:
+        await tx.exec(ADD, params=row)
+
+
+@contextmanager
+def writing(url: str) -> Iterator[None]:
+    """Another process writes to the file meanwhile."""
+    with closing(sqlite3.connect(url.partition("///")[2], isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("COMMIT")
 
 
 async def names(db: Database) -> list[str]:
@@ -181,17 +195,10 @@ async def test_a_file_another_process_writes_is_waited_for_and_holds_up_nobody(
     opened: Open, sqlite_url: str, one: dict[str, Any]
 ) -> None:
     db = opened(sqlite_url)
-
-    async def add() -> None:
-        async with db.directly() as tx:
-            await tx.exec(ADD, params=one)
-
-    with closing(sqlite3.connect(sqlite_url.partition("///")[2], isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        waiting = asyncio.create_task(add())
+    with writing(sqlite_url):
+        waiting = asyncio.create_task(add(db, one))
         await asyncio.sleep(0.05)  # the loop turns meanwhile
         assert not waiting.done()
-        other.execute("COMMIT")
     await waiting
     assert "one" in await names(db)
 
@@ -229,20 +236,13 @@ async def test_one_that_was_cancelled_while_it_waited_for_the_file_keeps_nobody_
     opened: Open, sqlite_url: str, one: dict[str, Any], now: Any
 ) -> None:
     db = opened(sqlite_url)
-
-    async def add() -> None:
-        async with db.directly() as tx:
-            await tx.exec(ADD, params=one)
-
-    with closing(sqlite3.connect(sqlite_url.partition("///")[2], isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        waiting = asyncio.create_task(add())
+    with writing(sqlite_url):
+        waiting = asyncio.create_task(add(db, one))
         await asyncio.sleep(0.05)  # until it waits
         waiting.cancel()
         await asyncio.sleep(0)
-        other.execute("COMMIT")
-        with pytest.raises(asyncio.CancelledError):
-            await waiting
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
     async with db.transaction() as tx:
         tx.add(Workspace(id="ws_2", name="two", created_at=now))
     found = await names(db)
