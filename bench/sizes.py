@@ -12,12 +12,9 @@ class Sizes:
     """Connections that reads are drawn from."""
     reads: int = 8000
     read_rounds: int = 5
-    refreshing: int = 640
-    """Connections that refresh at once, a few more than can be served; a worker's cache holds more."""
-    looping: int = 960
-    """Bare loops at once: these are served faster, so it takes more of them."""
-    refresh_rounds: int = 3
-    refresh_times: int = 3
+    refreshing: int = 500
+    """In a wave of refreshes, and of bare loops; a worker's cache holds more."""
+    refresh_rounds: int = 6
     waking: int = 200
     idle: tuple[int, ...] = (1000, 10_000)
     herd: int = 10_000
@@ -26,6 +23,6 @@ class Sizes:
 
 
 SMALL = Sizes(
-    readers=20, reads=200, read_rounds=1, refreshing=20, looping=20, refresh_rounds=1, refresh_times=2, waking=5,
+    readers=20, reads=200, read_rounds=1, refreshing=20, refresh_rounds=1, waking=5,
     idle=(20, 40), herd=40, herd_life=timedelta(minutes=1), replays=1,
 )  # fmt: skip

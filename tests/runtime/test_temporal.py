@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 from temporalio.client import Client
 from temporalio.common import SearchAttributeKey
-from temporalio.service import RPCError, RPCStatusCode, TLSConfig
+from temporalio.service import GrpcCompression, RPCError, RPCStatusCode, TLSConfig
 from temporalio.testing import WorkflowEnvironment
 
 from runtime.errors import SearchAttributeError, SettingsError, StartError
@@ -70,6 +70,17 @@ def test_development_never_leaves_this_machine(
 ) -> None:
     monkeypatch.setenv("TEMPORAL_ADDRESS", "temporal.example.com:7233")
     assert connect_config(settings_with(env="development")) == {"target_host": "127.0.0.1:7233"}
+
+
+@pytest.mark.parametrize(("told", "compressed"), [("", False), ("true", True), ("false", False)])
+async def test_only_what_goes_far_is_compressed(
+    settings_with: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, told: str, compressed: bool
+) -> None:
+    monkeypatch.setenv("TEMPORAL_API_KEY", "key")
+    monkeypatch.setenv("TEMPORAL_TLS", told) if told else monkeypatch.delenv("TEMPORAL_API_KEY")
+    client = await connect(settings_with(), lazy=True)
+    wanted = GrpcCompression.GZIP if compressed else GrpcCompression.NONE
+    assert client.service_client.config.grpc_compression is wanted
 
 
 def test_an_unreadable_profile_file_gives_one_line_that_quotes_none_of_it(
