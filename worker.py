@@ -2,12 +2,12 @@
 
 import asyncio
 import gc
-import os
 import signal
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import NoReturn
 
 import structlog
 import uvloop
@@ -30,6 +30,7 @@ from activities.reconcile import ReconcileActivities
 from api.breakers import Breakers
 from api.lives import Lives
 from runtime.compose import open_activity_deps
+from runtime.ending import leave
 from runtime.errors import StartError
 from runtime.hints import Hints
 from runtime.logs import configure_logs
@@ -195,20 +196,22 @@ def _collect_seldom() -> None:
     gc.set_threshold(20_000, 10, 10)
 
 
-def main() -> None:
+def work() -> None:
+    """Until SIGTERM or SIGINT. Raises `StartError`."""
+    settings = load_settings()
+    configure_logs(settings, "worker")
+    _collect_seldom()
+    uvloop.run(run(settings))
+
+
+def main() -> NoReturn:
     """Entry of `authpipe-worker`."""
     try:
-        settings = load_settings()
-        configure_logs(settings, "worker")
-        _collect_seldom()
-        uvloop.run(run(settings))
+        work()
     except StartError as error:
         print(f"authpipe: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(REFUSED)
-    # The engine's native threads now and then crash the interpreter while it finalises; all is flushed and closed.
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
+        leave(REFUSED)
+    leave(0)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable
 from importlib import metadata
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -22,6 +22,7 @@ from runtime.commands.lives import connections, installations
 from runtime.commands.options import JsonOption, examples
 from runtime.commands.printing import document, note, warn_on_stderr, working
 from runtime.commands.providers import providers
+from runtime.ending import leave
 from runtime.errors import StartError
 from runtime.logs import configure_logs
 from runtime.settings import load_settings
@@ -110,9 +111,9 @@ def worker() -> None:
 
     SIGTERM or Ctrl-C: what it has asked a provider for is committed first; ends with 0.
     """
-    from worker import main as worker_main
+    from worker import work
 
-    worker_main()
+    work()
 
 
 @app.command(epilog=examples("authpipe migrate"))
@@ -178,26 +179,25 @@ def version(as_json: JsonOption = False) -> None:
     document({"version": said}) if as_json else typer.echo(said)
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Entry of `authpipe`."""
     warn_on_stderr()
     signal.signal(signal.SIGTERM, Sigterm())
     _one_line(app)
 
 
-def api_main() -> None:
+def api_main() -> NoReturn:
     """Entry of `authpipe-api`."""
     signal.signal(signal.SIGTERM, Sigterm())
     _one_line(api)
 
 
-def _one_line(run: Callable[[], object]) -> None:
+def _one_line(run: Callable[[], object]) -> NoReturn:
     try:
-        run()
+        leave(_code_of(run))
     except BrokenPipeError:
         # The reader of our output went away (`| head`).
         _write_no_more()
-        sys.exit(CANNOT_WRITE)
     except OSError as error:
         if error.errno not in UNWRITABLE:
             raise
@@ -205,11 +205,20 @@ def _one_line(run: Callable[[], object]) -> None:
         note(
             f"authpipe: {error.filename or 'the output'} cannot be written ({error.strerror}); make room and repeat it"
         )
-        sys.exit(CANNOT_WRITE)
+    leave(CANNOT_WRITE)
+
+
+def _code_of(run: Callable[[], object]) -> int:
+    """Run it; answers the exit code."""
+    try:
+        run()
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except KeyboardInterrupt:
-        sys.exit(_interrupted())
+        return _interrupted()
     except StartError as error:
-        sys.exit(_refused(error))
+        return _refused(error)
+    return 0
 
 
 def _write_no_more() -> None:

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,34 @@ def test_a_refusal_is_one_line_and_code_2(tmp_path: Path) -> None:
     assert ended.stderr == (
         "authpipe: AUTHPIPE_API_PROT: there is no such setting; the nearest one is AUTHPIPE_API_PORT\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("entry", "arguments", "code", "said"),
+    [
+        ("runtime.cli:main", ["version"], 0, metadata.version("authpipe-server")),
+        ("runtime.cli:main", ["no-such-command"], 2, ""),
+        ("runtime.cli:main", ["migrate"], 2, ""),
+        ("runtime.cli:api_main", [], 2, ""),
+        ("worker:main", [], 2, ""),
+    ],
+)
+def test_nobody_waits_for_the_interpreter_to_take_itself_apart(
+    tmp_path: Path, entry: str, arguments: list[str], code: int, said: str
+) -> None:
+    """A command that had talked to Temporal was seen to wait for ever there, its work done."""
+    module, name = entry.split(":")
+    told = "import atexit, sys; from {} import {} as main; atexit.register(print, 'apart'); sys.argv = {}; main()"
+    ended = subprocess.run(
+        [sys.executable, "-c", told.format(module, name, ["authpipe", *arguments])],
+        cwd=ROOT,
+        env={**os.environ, "AUTHPIPE_DATA_DIR": str(tmp_path), **({} if said else {"AUTHPIPE_API_PROT": "1"})},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout.strip()) == (code, said)
+    assert bool(ended.stderr) is bool(code)
 
 
 def test_production_without_a_key_refuses_to_serve(tmp_path: Path) -> None:

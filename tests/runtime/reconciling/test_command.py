@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from api.lives import workflow_of
-from runtime.cli import app, main
+from runtime.cli import app
 from runtime.ports import free_port
 from runtime.reconcile_command import progress
 from runtime.reconcile_report import ADVICE, Case
@@ -61,19 +61,17 @@ async def test_the_command_ends_with_1_and_says_what_to_do_when_something_is_lef
 
 @pytest.mark.parametrize("away", ["TEMPORAL_ADDRESS", "AUTHPIPE_DATABASE_URL"])
 def test_the_command_says_in_one_line_what_does_not_answer_and_ends_with_2(
-    away: str, sqlite_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    away: str, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nowhere = f"127.0.0.1:{free_port()}"
     monkeypatch.setenv("TEMPORAL_ADDRESS", nowhere)
     monkeypatch.setenv("AUTHPIPE_DATABASE_URL", sqlite_url)
     if away == "AUTHPIPE_DATABASE_URL":
         monkeypatch.setenv(away, f"postgresql://nobody@{nowhere}/none")
-    monkeypatch.setattr("sys.argv", ["authpipe", "reconcile"])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    said = capsys.readouterr().err
-    assert (ended.value.code, len(said.splitlines())) == (2, 1)
-    assert said.startswith("authpipe: Temporal does not answer" if away == "TEMPORAL_ADDRESS" else "authpipe: the data")
+    ended = CliRunner().invoke(app, ["reconcile"])
+    assert (ended.exit_code, len(ended.stderr.splitlines())) == (2, 1)
+    said = "Temporal does not answer" if away == "TEMPORAL_ADDRESS" else "the data"
+    assert ended.stderr.startswith(f"authpipe: {said}")
 
 
 class Terminal(io.StringIO):
