@@ -4,6 +4,7 @@ import asyncio
 import gc
 import signal
 import sys
+import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -59,7 +60,7 @@ CACHED_LIVES = 2000
 TASKS_AT_ONCE = 16
 DELIVERIES_AT_ONCE = 50
 GRACE = timedelta(seconds=5)
-REFUSED = 2
+FAILED, REFUSED = 1, 2
 
 log = structlog.get_logger(__name__)
 
@@ -211,6 +212,9 @@ def main() -> NoReturn:
     except StartError as error:
         print(f"authpipe: {error}", file=sys.stderr)  # noqa: T201
         leave(REFUSED)
+    except Exception:  # noqa: BLE001 - whatever it is: it has to be seen, and the process to end
+        traceback.print_exc()
+        leave(FAILED)
     leave(0)
 
 

@@ -115,6 +115,7 @@ async def _turn(side: Side, number: int, size: int) -> Wave:
     await asyncio.sleep(-late)
     before = side.cpu()
     seconds = await _busy(side, DUE_WITHIN.total_seconds())
+    assert seconds, "the machine was never busy"
     spent = differences(side.cpu(), before)
     had = await side.count() - seen
     assert had == size, f"{had} of {size} had their turn when it was quiet"

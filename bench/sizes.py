@@ -23,6 +23,6 @@ class Sizes:
 
 
 SMALL = Sizes(
-    readers=20, reads=200, read_rounds=1, refreshing=20, refresh_rounds=1, waking=5,
+    readers=20, reads=200, read_rounds=1, refreshing=60, refresh_rounds=1, waking=5,
     idle=(20, 40), herd=40, herd_life=timedelta(minutes=1), replays=1,
 )  # fmt: skip

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from importlib import metadata
 from typing import Any, NoReturn
@@ -29,7 +30,7 @@ from runtime.settings import load_settings
 
 INTERRUPTED = 130
 TERMINATED = 143
-CANNOT_WRITE = 1
+FAILED = 1
 # Nothing can be written there: no room, a quota, a limit, a broken disk.
 UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 GROUPS = {
@@ -198,14 +199,19 @@ def _one_line(run: Callable[[], object]) -> NoReturn:
     except BrokenPipeError:
         # The reader of our output went away (`| head`).
         _write_no_more()
-    except OSError as error:
-        if error.errno not in UNWRITABLE:
-            raise
+    except Exception as error:  # noqa: BLE001 - whatever it is: it has to be seen, and the process to end
+        _say_what_failed(error)
+    leave(FAILED)
+
+
+def _say_what_failed(error: Exception) -> None:
+    if isinstance(error, OSError) and error.errno in UNWRITABLE:
         _write_no_more()
         note(
             f"authpipe: {error.filename or 'the output'} cannot be written ({error.strerror}); make room and repeat it"
         )
-    leave(CANNOT_WRITE)
+        return
+    traceback.print_exception(error)
 
 
 def _code_of(run: Callable[[], object]) -> int:

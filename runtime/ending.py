@@ -13,7 +13,9 @@ def leave(code: int) -> NoReturn:
     been seen to crash it, and to wait for it while it waited for the thread: then the process never ends. Raises an
     `OSError` if standard output takes no more.
     """
-    sys.stdout.flush()
-    with suppress(OSError):
-        sys.stderr.flush()
+    if sys.stdout:
+        sys.stdout.flush()
+    with suppress(OSError, ValueError):
+        if sys.stderr:
+            sys.stderr.flush()
     os._exit(code)

@@ -18,7 +18,7 @@ from runtime.pace import Pace
 from runtime.reconcile import Told, reconcile, say_nothing
 from runtime.reconcile_report import TITLES, Report
 from runtime.settings import Settings
-from runtime.temporal import connect_config
+from runtime.temporal import compression, connect_config
 from runtime.vault_setup import clock, open_database
 from workflows.payloads import BRIEF
 
@@ -48,7 +48,7 @@ async def _connect(settings: Settings) -> Client:
     """Unlike a worker, somebody who waits at a terminal is told at once."""
     config = connect_config(settings)
     try:
-        return await Client.connect(**config, data_converter=BRIEF)
+        return await Client.connect(**config, data_converter=BRIEF, grpc_compression=compression(config))
     except (RuntimeError, RPCError):
         raise StartError(
             f"Temporal does not answer at {config.get('target_host')}; start it, or name another"

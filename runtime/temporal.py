@@ -74,8 +74,8 @@ async def connect(settings: Settings, *, lazy: bool, telemetry: Telemetry = OFF)
 
 
 def compression(config: ClientConnectConfig) -> GrpcCompression:
-    """The SDK's own where TLS says that it goes far. Near by it saves nothing, and costs the engine and us a seventh
-    of what a refresh takes (`docs/performance.md`).
+    """The SDK's own where TLS says that it goes far. Near by it saves bytes alone, and costs the engine and us a sixth
+    of a refresh's processor time on top (`docs/performance.md`).
     """
     return GrpcCompression.GZIP if config.get("tls") else GrpcCompression.NONE
 

@@ -58,9 +58,30 @@ def test_nobody_waits_for_the_interpreter_to_take_itself_apart(
         capture_output=True,
         text=True,
         check=False,
+        timeout=60,
     )
     assert (ended.returncode, ended.stdout.strip()) == (code, said)
     assert bool(ended.stderr) is bool(code)
+
+
+@pytest.mark.parametrize("entry", ["runtime.cli:app", "worker:work"])
+def test_what_nobody_foresaw_is_shown_and_ends_the_process_all_the_same(entry: str) -> None:
+    module, name = entry.split(":")
+    told = (
+        f"import atexit, {module} as it\natexit.register(print, 'apart')\n"
+        f"def fails():\n    raise ValueError('unforeseen')\nit.{name} = fails\nit.main()"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", told], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "ValueError: unforeseen" in ended.stderr
+
+
+@pytest.mark.parametrize("closed", ["1>&-", "2>&-"])
+def test_a_closed_stream_is_no_failure(closed: str) -> None:
+    told = ["sh", "-c", f'"$0" -m runtime.cli version {closed}', sys.executable]
+    assert subprocess.run(told, cwd=ROOT, capture_output=True, check=False, timeout=60).returncode == 0
 
 
 def test_production_without_a_key_refuses_to_serve(tmp_path: Path) -> None:
