@@ -74,7 +74,7 @@ async def connect(settings: Settings, *, lazy: bool, telemetry: Telemetry = OFF)
 
 
 def compression(config: ClientConnectConfig) -> GrpcCompression:
-    """The SDK's own where TLS says that it goes far. Near by it saves bytes alone, and costs the engine and us a sixth
+    """The SDK's own where TLS says that it goes far. Near by it saves bytes alone, and costs the engine and us a fifth
     of a refresh's processor time on top (`docs/performance.md`).
     """
     return GrpcCompression.GZIP if config.get("tls") else GrpcCompression.NONE

@@ -13,6 +13,7 @@ from jsonschema import Draft7Validator
 from runtime.cli import app
 from runtime.settings import Settings, load_settings, variable
 from tests.deploy.reading import COMPOSE, OURS, ROOT, SERVICES, offered
+from tests.docs.reading import text_of
 
 SCHEMA = Path(check_jsonschema.__file__).parent / "builtin_schemas" / "vendor" / "compose-spec.json"
 # Temporal's own client knows these (temporalio.envconfig); tests/runtime/test_temporal.py reads them with it.
@@ -80,6 +81,18 @@ def test_every_image_but_ours_is_pinned_to_a_version() -> None:
 @pytest.mark.parametrize("name", ["api", "worker"])
 def test_what_scales_has_no_name_and_no_port_of_this_machine(name: str) -> None:
     assert not {"container_name", "hostname", "ports", "deploy"} & set(SERVICES[name])
+
+
+@pytest.mark.parametrize("name", ["api", "worker"])
+def test_how_many_there_are_is_asked_of_the_environment_and_is_one_unless_told(name: str) -> None:
+    """An `up` without --scale goes back to the file's number: were it not there, any such command would leave one."""
+    assert SERVICES[name]["scale"] == f"${{{name.upper()}_SCALE:-1}}"
+
+
+def test_the_page_shows_every_variable_that_compose_itself_reads() -> None:
+    read = set(re.findall(r"(?<!\$)\$\{(\w+)", (ROOT / "docker-compose.yml").read_text(encoding="utf-8")))
+    shown = re.findall(r"^(\w+)=", text_of("docs/deploy.md"), re.MULTILINE)
+    assert read == set(shown)
 
 
 def test_only_the_proxy_and_temporals_ui_are_published_and_by_default_to_this_machine() -> None:
