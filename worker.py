@@ -28,6 +28,7 @@ from activities.deps import Deps
 from activities.guard import Guard
 from activities.life import LifeActivities
 from activities.reconcile import ReconcileActivities
+from activities.retention import RetentionActivities
 from api.breakers import Breakers
 from api.lives import Lives
 from runtime.compose import open_activity_deps
@@ -52,8 +53,9 @@ from workflows.delivery import EventDelivery
 from workflows.life import ConnectionLife
 from workflows.queues import DELIVERY_QUEUE, LIFE_QUEUE, provider_queue
 from workflows.reconcile import Reconcile
+from workflows.retention import Retention
 
-WORKFLOWS = [ConnectionLife, Breaker, EventDelivery, Reconcile]
+WORKFLOWS = [ConnectionLife, Breaker, EventDelivery, Reconcile, Retention]
 CACHED_LIVES = 2000
 # They share one core anyway. More at once would only wait in the engine to be written down; what waits there too long
 # is given up, read anew and replayed, and an engine that was busy stays so.
@@ -90,7 +92,13 @@ def build_workers(
         client,
         task_queue=LIFE_QUEUE,
         workflows=WORKFLOWS,
-        activities=[acts.load, breaking.look, breaking.release, reconciling.reconcile],
+        activities=[
+            acts.load,
+            breaking.look,
+            breaking.release,
+            reconciling.reconcile,
+            RetentionActivities(deps).forget,
+        ],
         workflow_runner=runner,
         interceptors=[Guard(deps.tracer), Causes(mark_with(deps.tracer))],
         max_cached_workflows=CACHED_LIVES,
@@ -207,15 +215,17 @@ def work() -> None:
 
 def main() -> NoReturn:
     """Entry of `authpipe-worker`."""
+    code = FAILED
     try:
         work()
+        code = 0
     except StartError as error:
+        code = REFUSED
         print(f"authpipe: {error}", file=sys.stderr)  # noqa: T201
-        leave(REFUSED)
     except Exception:  # noqa: BLE001 - whatever it is: it has to be seen, and the process to end
         traceback.print_exc()
-        leave(FAILED)
-    leave(0)
+    finally:
+        leave(code)
 
 
 if __name__ == "__main__":

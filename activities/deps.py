@@ -16,6 +16,7 @@ from providers.catalog import Catalog
 from providers.model import Provider
 from vault.crypto import Sealer
 from vault.database import Database
+from vault.retention import Keep
 from vault.tables import Life
 
 
@@ -31,6 +32,7 @@ class Limits:
     revocation: timedelta = timedelta(minutes=15)
     probe_every: timedelta = timedelta(minutes=1)
     delivery: timedelta = timedelta(days=5)
+    keep: Keep = field(default_factory=Keep)
 
 
 async def nobody_to_tell(_whom: ConfigIds | Life) -> None:

@@ -2,9 +2,10 @@
 
 import asyncio
 import zlib
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import TypeVar
-from urllib.request import getproxies, proxy_bypass
+from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined] # the stubs lack it
 
 import httpx
 from opentelemetry.trace import SpanKind, Tracer
@@ -32,32 +33,37 @@ class _TooLarge(Exception):
 
 
 class WayOut(httpx.AsyncBaseTransport):
-    """Pooled connections of one process: straight to the provider, or by the proxy that the environment names.
+    """Pooled connections of one process: straight to the provider, or by a proxy.
 
-    `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, as other programs of the machine understand them.
+    `proxies` are those for `https`, `http` and `all`, and the hosts for which there is `no`, as the environment names
+    them for other programs (`urllib.request.getproxies`). Raises `ValueError` if one cannot be used.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, proxies: Mapping[str, str]) -> None:
         limits = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=IDLE_SECONDS)
         self._straight = httpx.AsyncHTTPTransport(limits=limits)
-        named = getproxies()
-        proxies = {scheme: named.get(scheme) or named.get("all") for scheme in PORTS}
-        self._by_proxy = {
-            scheme: httpx.AsyncHTTPTransport(proxy=proxy if "://" in proxy else f"http://{proxy}", limits=limits)
-            for scheme, proxy in proxies.items()
-            if proxy
-        }
+        self._named = dict(proxies)
+        by_scheme = {scheme: proxies.get(scheme) or proxies.get("all") for scheme in PORTS}
+        self._by_proxy = {scheme: _by_way_of(url, limits) for scheme, url in by_scheme.items() if url}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         url = request.url
         by_proxy = self._by_proxy.get(url.scheme)
-        if by_proxy is None or proxy_bypass(f"{url.host}:{url.port or PORTS[url.scheme]}"):
+        if by_proxy is None or proxy_bypass_environment(f"{url.host}:{url.port or PORTS[url.scheme]}", self._named):
             return await self._straight.handle_async_request(request)
         return await by_proxy.handle_async_request(request)
 
     async def aclose(self) -> None:
         for transport in (self._straight, *self._by_proxy.values()):
             await transport.aclose()
+
+
+def _by_way_of(url: str, limits: httpx.Limits) -> httpx.AsyncHTTPTransport:
+    """Raises `ValueError`, which quotes nothing of the URL: it may hold a password."""
+    try:
+        return httpx.AsyncHTTPTransport(proxy=url if "://" in url else f"http://{url}", limits=limits)
+    except (httpx.InvalidURL, ValueError, ImportError):
+        raise ValueError("no proxy that can be used") from None
 
 
 class ProviderHttp:
@@ -70,9 +76,9 @@ class ProviderHttp:
         self._tracer = tracer
 
     @classmethod
-    def open(cls, tracer: Tracer = UNTRACED) -> "ProviderHttp":
-        """For one worker process."""
-        return cls(WayOut(), tracer)
+    def open(cls, tracer: Tracer = UNTRACED, *, proxies: Mapping[str, str] | None = None) -> "ProviderHttp":
+        """For one worker process. Raises `ValueError` if a proxy cannot be used."""
+        return cls(WayOut(proxies or {}), tracer)
 
     async def close(self) -> None:
         await self._transport.aclose()

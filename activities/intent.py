@@ -110,16 +110,14 @@ async def intend(deps: Deps, subject: Subject) -> Intent | RefreshResult:
 
 async def _claim(deps: Deps, subject: Subject, expires_at: datetime | None) -> Intent | RefreshResult | None:
     """Commit the intent if the ledger allows it; None asks for a probe of the old access token first."""
-    now = deps.clock()
-    if subject.config.held_until is None:
-        if (attempt := await _unhindered(deps, subject, now)) is not None:
-            return Intent(attempt, resent=False)
-        now = deps.clock()  # it may have waited
+    if subject.config.held_until is None and (attempt := await _unhindered(deps, subject)) is not None:
+        return Intent(attempt, resent=False)
     window = timedelta(seconds=subject.provider.replay_window) if subject.provider.rotation else NO_ROTATION
     async with deps.db.transaction() as tx:
         generation = await claim_generation(tx, subject.life.id, subject.credential.generation)
         if generation is None:
             return RELOAD
+        now = deps.clock()  # the lease begins here: it may have waited for its turn
         sends = await ledger.unresolved(tx, subject.life.id, subject.fingerprint)
         ruling = rule_on([Send(s.started_at, s.lease_until) for s in sends], now, window=window, expires_at=expires_at)
         if ruling.rule in (Rule.WAIT, Rule.PROBE):
@@ -139,14 +137,14 @@ async def _claim(deps: Deps, subject: Subject, expires_at: datetime | None) -> I
     return Intent(attempt, resent=ruling.rule is Rule.RESEND, scout=leave is holds.Leave.SCOUT)
 
 
-async def _unhindered(deps: Deps, subject: Subject, now: datetime) -> TokenAttempt | None:
+async def _unhindered(deps: Deps, subject: Subject) -> TokenAttempt | None:
     """As almost every refresh is: nothing of this token is in doubt, and its config is not held."""
     async with deps.db.directly() as tx:
         generation = await claim_generation(tx, subject.life.id, subject.credential.generation)
         if generation is not None:
             attempt = await ledger.open_unhindered(
                 tx, subject.life, generation=generation, fingerprint=subject.fingerprint,
-                now=now, lease=deps.limits.lease,
+                now=deps.clock(), lease=deps.limits.lease,
             )  # fmt: skip
             if attempt is not None:
                 return attempt

@@ -40,6 +40,7 @@ COLUMNS = columns(
     connected_at=Life.connected_at,
     updated_at=Life.updated_at,
     token_expires_at=Life.expires_at,
+    next_refresh_at=Life.next_due_at,
 )
 
 

@@ -37,6 +37,7 @@ COLUMNS = columns(
     installed_at=Life.connected_at,
     updated_at=Life.updated_at,
     token_expires_at=Life.expires_at,
+    next_refresh_at=Life.next_due_at,
 )
 
 

@@ -16,7 +16,8 @@ from runtime.settings import Settings
 from runtime.telemetry import OFF, Telemetry, open_telemetry
 from runtime.tracing import TracedRequests
 
-GRACE_SECONDS = 5
+# More than a request may wait for a workflow (`ApiDeps.wait`), less than a container is given to end.
+GRACE_SECONDS = 10
 
 log = structlog.get_logger(__name__)
 

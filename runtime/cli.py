@@ -21,11 +21,12 @@ from runtime.commands.doctor import doctor
 from runtime.commands.events import events
 from runtime.commands.lives import connections, installations
 from runtime.commands.options import JsonOption, examples
-from runtime.commands.printing import document, note, warn_on_stderr, working
+from runtime.commands.printing import document, note, warn_on_stderr
 from runtime.commands.providers import providers
 from runtime.ending import leave
 from runtime.errors import StartError
 from runtime.logs import configure_logs
+from runtime.progress import progress, working
 from runtime.settings import load_settings
 
 INTERRUPTED = 130
@@ -97,7 +98,7 @@ def dev() -> None:
 def api() -> None:
     """Serve the HTTP API; any number of these may run.
 
-    SIGTERM or Ctrl-C: no new request is taken, those under way are answered, for five seconds at most; ends with 0.
+    SIGTERM or Ctrl-C: no new request is taken, those under way are answered, for ten seconds at most; ends with 0.
     """
     from runtime.api_server import run_api
 
@@ -157,8 +158,8 @@ def rewrap_keys(as_json: JsonOption = False) -> None:
     """Wrap every data key by the first key-encryption key; the others can be taken away afterwards."""
     from runtime.vault_setup import rewrap_data_keys
 
-    with working("Wrapping …") as told:
-        changed = asyncio.run(rewrap_data_keys(load_settings(), lambda count: told(f"Wrapping … {count} so far")))
+    with progress() as told:
+        changed = asyncio.run(rewrap_data_keys(load_settings(), lambda count: told("Wrapping", count, 0)))
     if as_json:
         document({"wrapped": changed})
         return
@@ -194,14 +195,19 @@ def api_main() -> NoReturn:
 
 
 def _one_line(run: Callable[[], object]) -> NoReturn:
+    code = FAILED
     try:
-        leave(_code_of(run))
+        ended = _code_of(run)
+        if sys.stdout:
+            sys.stdout.flush()
+        code = ended
     except BrokenPipeError:
         # The reader of our output went away (`| head`).
         _write_no_more()
     except Exception as error:  # noqa: BLE001 - whatever it is: it has to be seen, and the process to end
         _say_what_failed(error)
-    leave(FAILED)
+    finally:
+        leave(code)
 
 
 def _say_what_failed(error: Exception) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from urllib.request import getproxies
 
 from activities.deps import Deps, Limits
 from activities.http import ProviderHttp
@@ -15,7 +16,7 @@ from domain.points import Point, go_on
 from providers.catalog import Catalog, load_catalog
 from providers.loading import ProviderFileError
 from runtime.demo_setup import demo_places
-from runtime.errors import StartError
+from runtime.errors import SettingsError, StartError
 from runtime.hints import Hints
 from runtime.pauses import Pauses
 from runtime.settings import Settings
@@ -23,6 +24,7 @@ from runtime.telemetry import OFF, Telemetry
 from runtime.temporal import connect
 from runtime.vault_setup import clock, open_vault
 from vault.crypto import Sealer
+from vault.retention import Keep
 
 
 def catalog_of(settings: Settings) -> Catalog:
@@ -45,6 +47,12 @@ def limits_of(settings: Settings) -> Limits:
         selection=timedelta(minutes=settings.selection_minutes),
         verification=timedelta(minutes=settings.verification_minutes),
         delivery=timedelta(days=settings.webhook_retry_days),
+        keep=Keep(
+            sessions=timedelta(days=settings.keep_sessions_days),
+            ledger=timedelta(days=settings.keep_ledger_days),
+            events=timedelta(days=settings.keep_events_days),
+            tombstones=timedelta(days=settings.keep_tombstones_days),
+        ),
     )
 
 
@@ -59,12 +67,20 @@ def pauses_of(settings: Settings) -> Callable[[Point, str], Awaitable[None]]:
     return Pauses(settings.pause_dir) if settings.pause_dir else go_on
 
 
+def _way_out(telemetry: Telemetry) -> ProviderHttp:
+    try:
+        return ProviderHttp.open(telemetry.tracer, proxies=getproxies())
+    except ValueError:
+        said = "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY: one names no proxy that can be used; give a URL as http://host:3128"
+        raise SettingsError(said) from None
+
+
 @asynccontextmanager
 async def open_activity_deps(settings: Settings, telemetry: Telemetry = OFF) -> AsyncIterator[Deps]:
     """What the worker's activities work with; closed at the end. Raises a refusal if something is amiss."""
     catalog = catalog_of(settings)
     async with open_vault(settings) as vault:
-        http = ProviderHttp.open(telemetry.tracer)
+        http = _way_out(telemetry)
         try:
             yield Deps(
                 vault.db,

@@ -5,6 +5,7 @@ import queue
 import sys
 import threading
 from collections.abc import Sequence
+from io import UnsupportedOperation
 from typing import Self, TextIO
 
 HELD_LINES = 10_000
@@ -20,7 +21,7 @@ class Console:
     """
 
     def __init__(self, names: Sequence[str], out: TextIO | None = None, *, colour: bool | None = None) -> None:
-        self._out = out or sys.stdout
+        self._out = out or _standard_output()
         self._colour = self._out.isatty() if colour is None else colour
         self._colours = {name: _COLOURS[n % len(_COLOURS)] for n, name in enumerate(names)}
         self._lines: queue.Queue[str | None] = queue.Queue(HELD_LINES)
@@ -56,3 +57,11 @@ class Console:
                 self._out.flush()
             except (OSError, ValueError):
                 return
+
+
+def _standard_output() -> TextIO:
+    """By a stream of its own: one that nobody reads stays locked, and `sys.stdout` is flushed as the process ends."""
+    out = sys.stdout
+    with contextlib.suppress(UnsupportedOperation):  # it was replaced by one without a file
+        return open(out.fileno(), "w", encoding=out.encoding, errors=out.errors, closefd=False)
+    return out

@@ -10,12 +10,10 @@ def leave(code: int) -> NoReturn:
     """End at once, with what was said written out; what was open has to be closed already.
 
     While the interpreter takes itself apart, a thread of the engine's library may still want something of it. It has
-    been seen to crash it, and to wait for it while it waited for the thread: then the process never ends. Raises an
-    `OSError` if standard output takes no more.
+    been seen to crash it, and to wait for it while it waited for the thread: then the process never ends.
     """
-    if sys.stdout:
-        sys.stdout.flush()
-    with suppress(OSError, ValueError):
-        if sys.stderr:
-            sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            if stream:
+                stream.flush()
     os._exit(code)

@@ -20,6 +20,7 @@ from domain.life import Status
 from domain.wakeup import Step
 from runtime.errors import StartError
 from runtime.pace import Pace
+from runtime.progress import Told, say_nothing
 from runtime.reconcile_report import Case, Report
 from runtime.running import running_lives, stuck_lives, wake_running
 from runtime.temporal import register_search_attributes
@@ -40,7 +41,6 @@ ASKED_AT_ONCE = 8
 # Asking a life that is not in a worker's cache costs a replay; of very many only some are asked.
 MOST_ASKED = 5000
 
-Told = Callable[[str, int, int], None]
 Act = Callable[[Life], Awaitable[object]]
 
 
@@ -48,10 +48,6 @@ class PassEnded(StartError):
     """The engine or the vault went away in the middle; what was mended stays so, and the rest is for the next pass."""
 
     code = "pass_ended"
-
-
-def say_nothing(_step: str, _done: int, _of: int) -> None:
-    """Nobody watches the progress."""
 
 
 async def reconcile(

@@ -3,11 +3,8 @@
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 from temporalio.client import Client
 from temporalio.service import RPCError
@@ -15,7 +12,8 @@ from temporalio.service import RPCError
 from api.lives import Lives
 from runtime.errors import StartError
 from runtime.pace import Pace
-from runtime.reconcile import Told, reconcile, say_nothing
+from runtime.progress import Told, progress
+from runtime.reconcile import reconcile
 from runtime.reconcile_report import TITLES, Report
 from runtime.settings import Settings
 from runtime.temporal import compression, connect_config
@@ -53,26 +51,6 @@ async def _connect(settings: Settings) -> Client:
         raise StartError(
             f"Temporal does not answer at {config.get('target_host')}; start it, or name another"
         ) from None
-
-
-@contextmanager
-def progress() -> Iterator[Told]:
-    """A bar on stderr for whoever looks at it; nothing where it is no terminal."""
-    if not sys.stderr.isatty():
-        yield say_nothing
-        return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        yield _on(bar)
-
-
-def _on(bar: Progress) -> Callable[[str, int, int], None]:
-    task = bar.add_task("")
-
-    def told(step: str, done: int, of: int) -> None:
-        bar.update(task, description=step, completed=done, total=of or None)
-
-    return told
 
 
 def show(report: Report, console: Console) -> None:

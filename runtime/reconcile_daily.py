@@ -4,22 +4,13 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 import structlog
-from temporalio.client import (
-    Client,
-    Schedule,
-    ScheduleActionStartWorkflow,
-    ScheduleAlreadyRunningError,
-    ScheduleIntervalSpec,
-    ScheduleOverlapPolicy,
-    SchedulePolicy,
-    ScheduleSpec,
-    WorkflowExecutionStatus,
-)
+from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.common import WorkflowIDConflictPolicy
 
 from activities.reconcile import Reconciled
 from api.engine import if_known
 from api.lives import Lives
+from runtime.daily import is_scheduled, schedule_daily
 from runtime.pace import Pace
 from runtime.reconcile import reconcile
 from runtime.reconcile_report import Report
@@ -30,10 +21,7 @@ from workflows.queues import LIFE_QUEUE
 from workflows.reconcile import Reconcile
 
 SCHEDULE_ID = "authpipe-reconcile"
-DAILY_ID = "authpipe-reconcile-daily"
 NOW_ID = "authpipe-reconcile-now"
-EVERY = timedelta(days=1)
-SPREAD = timedelta(hours=1)
 # A pass asks every life for its state, and for each that is in no worker's cache its history is replayed. Workers that
 # are restarted again and again would do little else.
 LATELY = timedelta(minutes=10)
@@ -66,17 +54,10 @@ async def ensure_schedule(client: Client) -> bool:
 
     A store without it is new, so it gets our search attributes too: without them it refuses every life.
     """
-    if await if_known(client.get_schedule_handle(SCHEDULE_ID).describe()):
+    if await is_scheduled(client, SCHEDULE_ID):
         return False
     await register_search_attributes(client, KEYS)
-    action = ScheduleActionStartWorkflow(Reconcile.run, id=DAILY_ID, task_queue=LIFE_QUEUE, static_summary=SUMMARY)
-    spec = ScheduleSpec(intervals=[ScheduleIntervalSpec(every=EVERY)], jitter=SPREAD)
-    daily = Schedule(action=action, spec=spec, policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP))
-    try:
-        await client.create_schedule(SCHEDULE_ID, daily)
-    except ScheduleAlreadyRunningError:
-        return False
-    return True
+    return await schedule_daily(client, SCHEDULE_ID, Reconcile.run, SUMMARY)
 
 
 def full_pass(

@@ -24,6 +24,7 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+Days = Annotated[int, Field(ge=1, le=3650)]
 
 
 def _host(host: str) -> str:
@@ -158,6 +159,14 @@ class Settings(BaseSettings):
     )
     webhook_retry_days: float = Field(
         5, gt=0, le=30, description="Days for which an event that cannot be delivered is tried again."
+    )
+    keep_sessions_days: Days = Field(7, description="Days for which an ended session is kept, with its visits.")
+    keep_ledger_days: Days = Field(30, description="Days for which an answered attempt at a token endpoint is kept.")
+    keep_events_days: Days = Field(
+        90, description="Days for which an event is kept, and longer only while it waits to be delivered."
+    )
+    keep_tombstones_days: Days = Field(
+        30, description="Days for which what is deleted stays known, and `explain` tells."
     )
     worker_deployment: str = Field(
         "",

@@ -15,6 +15,7 @@ from activities.messages import ConfigIds
 from api.lives import Lives
 from domain.checkup import DEFAULT_INTERVAL
 from domain.errors import Problem, where
+from runtime.daily import ensure_retention
 from runtime.pace import Pace
 from runtime.reconcile_daily import ask_for_pass, ensure_schedule, passed_lately
 from vault import endpoints, holds, inbound, outbox, reconciling, unheard
@@ -50,6 +51,7 @@ async def sweep_for_ever(sweeper: "Sweeper", client: Client) -> None:
 async def _keep_scheduled(client: Client, now: datetime, *, asked: bool) -> bool:
     """A store without our schedule is new: whatever lived in the one before it has to be started again at once."""
     made = await ensure_schedule(client)
+    await ensure_retention(client)
     if made or (not asked and not await passed_lately(client, now)):
         await ask_for_pass(client)
     return True

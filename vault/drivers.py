@@ -78,6 +78,9 @@ class Postgres:
                 return await self._asked(await self._connection(), text, arguments)
         except ERRORS as error:
             raise SelectFailed(error) from error
+        except TimeoutError:
+            self._end_kept()
+            raise
 
     async def _asked(self, connection: Any, text: str, arguments: Sequence[Any]) -> Sequence[Sequence[Any]]:
         """One whose select failed, or was given up, is not kept: behind a dead host it would fail the next one too."""
@@ -99,10 +102,12 @@ class Postgres:
                 await connection.execute("BEGIN")
                 change = _PostgresChange(connection)
                 yield change
-                await connection.execute("COMMIT" if change.stands else "ROLLBACK")
-            except BaseException:
+                await change.end()
+            except BaseException as error:
                 # Ending it undoes all but a commit under way, of which nobody knows.
                 _end(connection)
+                if isinstance(error, TimeoutError):
+                    self._end_kept()
                 raise
             self._kept.append((monotonic(), connection))
         finally:
@@ -116,6 +121,11 @@ class Postgres:
                 return connection
             _end(connection)
         return await (await self._pool).acquire()
+
+    def _end_kept(self) -> None:
+        """Where one got no answer, its host may be dead: the others would each be waited for as long."""
+        while self._kept:
+            _end(self._kept.pop()[1])
 
     async def close(self) -> None:
         with suppress(asyncpg.InterfaceError):  # it was never asked
@@ -152,6 +162,12 @@ class _PostgresChange(Change):
     async def execute(self, text: str, arguments: Sequence[Any]) -> int:
         status = await self._connection.execute(text, *arguments)
         return int(status.rpartition(" ")[2])  # "UPDATE 1", "INSERT 0 1"
+
+    async def end(self) -> None:
+        end = "COMMIT" if self.stands else "ROLLBACK"
+        # PostgreSQL answers COMMIT by ROLLBACK, and no error, where a statement before it had failed.
+        if await self._connection.execute(end) != end:
+            raise asyncpg.InterfaceError("a statement had failed, so nothing was committed")
 
 
 class Sqlite:

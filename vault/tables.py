@@ -289,6 +289,12 @@ class TokenAttempt(Table, table=True):
     __table_args__ = (
         Index("ix_token_attempt_open", "life_id", "fingerprint", "outcome"),
         Index(
+            "ix_token_attempt_answered",
+            "answered_at",
+            sqlite_where=text("answered_at IS NOT NULL"),
+            postgresql_where=text("answered_at IS NOT NULL"),
+        ),
+        Index(
             "uq_token_attempt_exchange",
             "session_id",
             unique=True,

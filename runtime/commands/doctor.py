@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from runtime.commands.options import DONE, NOT_SO, JsonOption
-from runtime.commands.printing import document, say, table, working
+from runtime.commands.printing import document, say, table
+from runtime.progress import working
 from runtime.settings import load_settings
 
 if TYPE_CHECKING:

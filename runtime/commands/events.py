@@ -1,6 +1,6 @@
 """`authpipe events`: what happened, whether the builder's backend heard of it, and sending it again."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import typer
@@ -20,8 +20,9 @@ from runtime.commands.options import (
     in_path,
     listing,
 )
-from runtime.commands.printing import document, moment, print_one, print_page, say, working
+from runtime.commands.printing import document, moment, print_one, print_page, say
 from runtime.errors import StartError
+from runtime.progress import Told, progress
 
 PATH = "/api/events"
 TITLES = ("id", "at", "type", "of", "delivery", "tries", "last error")
@@ -80,7 +81,7 @@ def replay_events(
     if bool(event_id) is dead:
         raise StartError("events replay: name one event, or add --dead; not both")
     ids = _dead(workspace) if dead else [event_id]
-    with working(f"Queueing {len(ids)} …") as told:
+    with progress() as told:
         queued = _replay(workspace, ids, told)
     if as_json:
         document({"data": queued})
@@ -113,14 +114,14 @@ def _dead(workspace: str) -> list[str]:
     return [event["id"] for event in listing(PATH, workspace, asked, everything=True)["data"]]
 
 
-def _replay(workspace: str, ids: list[str], told: Callable[[str], None]) -> list[Any]:
+def _replay(workspace: str, ids: list[str], told: Told) -> list[Any]:
     from runtime.commands.asking import Operator, as_operator
 
     async def work(operator: Operator) -> list[Any]:
         queued = []
         for number, event_id in enumerate(ids, start=1):
             queued.append((await operator.ask("POST", f"{PATH}/{in_path(event_id)}/replay")).body)
-            told(f"Queueing … {number} of {len(ids)}")
+            told("Queueing", number, len(ids))
         return queued
 
     return as_operator(workspace, work)

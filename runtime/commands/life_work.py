@@ -10,8 +10,9 @@ import typer
 from domain.headline import UPSTREAM
 from runtime.commands.life_rows import to_do
 from runtime.commands.options import DONE, NOT_SO, answer, in_path
-from runtime.commands.printing import clean, document, moment, note, print_one, say, working
+from runtime.commands.printing import clean, document, moment, note, print_one, say
 from runtime.errors import StartError
+from runtime.progress import working
 
 POLL_SECONDS = 0.25
 PENDING = "pending"

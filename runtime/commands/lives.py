@@ -20,6 +20,7 @@ from runtime.commands.options import (
     listing,
 )
 from runtime.commands.printing import print_page
+from vault.reconciling import OVERDUE
 
 Kind = Literal["connection", "installation"]
 PATHS: Mapping[Kind, str] = {"connection": "/api/connections", "installation": "/api/installations"}
@@ -33,7 +34,10 @@ TenantOption = Annotated[str, typer.Option("--tenant", help="Only those of this 
 UserOption = Annotated[str, typer.Option("--user", help="Only those of this user of a tenant.")]
 STATUS_HELP = "`living` are all that are not deleted; deleted ones are `{}`."
 OverdueOption = Annotated[
-    bool, typer.Option("--overdue", help="Only active ones whose token has run out and was not renewed.")
+    bool,
+    typer.Option(
+        "--overdue", help="Only active ones whose refresh was due five minutes ago; those that a hold keeps too."
+    ),
 ]
 
 
@@ -41,14 +45,12 @@ def find_all(kind: Kind, workspace: str, limit: int, cursor: str, everything: bo
     """The search that the options of `list` mean."""
     living = filters["status"] == LIVING
     if filters.pop("overdue"):
-        filters |= {"token_expires_at": {"lt": _now()}} | ({"status": "active"} if living else {})
+        filters |= {"next_refresh_at": {"lt": (datetime.now(UTC) - OVERDUE).isoformat()}} | (
+            {"status": "active"} if living else {}
+        )
     elif living:
         filters["status"] = STILL_THERE
     return listing(PATHS[kind], workspace, asked_for(limit, cursor, WORST_FIRST, **filters), everything=everything)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat()
 
 
 connections = typer.Typer(no_args_is_help=True, help="The accounts that people have connected.")

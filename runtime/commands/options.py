@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import typer
 
-from runtime.commands.printing import working
+from runtime.progress import progress
 
 DONE = 0
 NOT_SO = 1
@@ -40,11 +40,11 @@ def listing(path: str, workspace: str, asked: Mapping[str, Any], *, everything: 
         page: dict[str, Any] = (await operator.ask("POST", f"{path}/search", body)).body
         while everything and page["has_more"]:
             more = (await operator.ask("POST", f"{path}/search", body | {"cursor": page["next_cursor"]})).body
-            told(f"Reading … {len(page['data'])} so far")
+            told("Reading", len(page["data"]), 0)
             page = more | {"data": page["data"] + more["data"], "limit": len(page["data"]) + len(more["data"])}
         return page
 
-    with working("Reading …") as told:
+    with progress() as told:
         return as_operator(workspace, work)
 
 

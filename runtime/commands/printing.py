@@ -5,7 +5,7 @@ import logging
 import sys
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -126,22 +126,6 @@ def print_page(
         table(titles, [row(thing) for thing in page["data"]])
         if page.get("has_more"):
             note(f"There is more: add --all, or --cursor {page['next_cursor']}")
-
-
-@contextmanager
-def working(what: str) -> Iterator[Callable[[str], None]]:
-    """A moving sign on stderr while something takes long, and a way to say how far it is; none on a pipe."""
-    if not sys.stderr.isatty():
-        yield _say_nothing
-        return
-    from rich.console import Console
-
-    with Console(stderr=True).status(what) as status:
-        yield lambda how_far: status.update(how_far)
-
-
-def _say_nothing(_how_far: str) -> None:
-    pass
 
 
 def warn_on_stderr() -> None:

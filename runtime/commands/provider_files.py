@@ -12,7 +12,8 @@ from providers import catalog
 from providers.loading import ProviderFileError
 from providers.model import Provider
 from runtime.commands.options import DONE, NOT_SO
-from runtime.commands.printing import document, note, say, working
+from runtime.commands.printing import document, note, say
+from runtime.progress import working
 from runtime.settings import Settings, variable
 
 ONLINE_SECONDS = 10

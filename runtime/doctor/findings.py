@@ -67,7 +67,7 @@ CODES: Mapping[Code, Entry] = {
     ),
     Code.DATABASE_NEWER: Entry(
         "A newer version of Authpipe made this database.",
-        "Run that version; there is no way back but a backup.",
+        "Run that version, or go forward to a newer one; back to this one leads only a backup.",
     ),
     Code.MIGRATIONS_BEHIND: Entry(
         "The database lacks migrations of this version.",

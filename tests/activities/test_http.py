@@ -2,9 +2,11 @@
 
 import asyncio
 import gzip
+import traceback
 import tracemalloc
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from urllib.request import getproxies
 
 import pytest
 
@@ -165,7 +167,7 @@ async def asked_for(at_port: int, url: str) -> bytes:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         writer.close()
 
-    provider = ProviderHttp.open()
+    provider = ProviderHttp.open(proxies=getproxies())
     async with await asyncio.start_server(answer, "127.0.0.1", at_port):
         await provider.drive(get(url), SOON * 20)
     await provider.close()
@@ -191,6 +193,13 @@ async def test_a_host_that_the_environment_leaves_out_is_asked_itself(
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy}")
     monkeypatch.setenv("no_proxy", left_out.format(port=port))
     assert await asked_for(port, f"http://127.0.0.1:{port}/token") == b"GET /token HTTP/1.1\r\n"
+
+
+@pytest.mark.parametrize("url", ["http://user:s3cret/x@proxy:3128", "socks5://s3cret:1", "s3cret://proxy:3128"])
+def test_a_proxy_that_cannot_be_used_is_refused_without_a_word_of_its_url(url: str) -> None:
+    with pytest.raises(ValueError, match="no proxy") as refused:
+        ProviderHttp.open(proxies={"https": url})
+    assert "s3cret" not in "".join(traceback.format_exception(refused.value))
 
 
 async def test_no_cookie_goes_from_one_call_to_the_next_and_no_redirect_is_followed(provider: ProviderHttp) -> None:

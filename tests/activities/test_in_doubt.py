@@ -1,7 +1,8 @@
 """A rotated token is never lost (law 3): crashes, lost answers, leases, and who may conclude what."""
 
 import asyncio
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from activities import intent
 from activities.messages import Ending
 from domain.life import Status
+from vault.database import Database
 
 TOKEN = "/oauth/token"
 PLAIN_TOKEN = "/plain/token"
@@ -45,6 +48,32 @@ async def test_the_connection_was_cut_before_the_provider_read_it(stage: Any) ->
     await stage.refresh(life)
     assert (await stage.refresh(life)).ending is Ending.CREDENTIALED
     assert (await stage.known("refresh", old.refresh))["outcomes"] == {"rotated": 1}
+
+
+@pytest.mark.parametrize("way", ["directly", "transaction"])
+async def test_law_03_a_lease_begins_when_its_turn_to_write_has_come(
+    stage: Any, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """It bounds how long an answer may take; one that was half over before the send would leave it in doubt."""
+    life = await stage.connected()
+    waited = stage.clock.now + timedelta(seconds=25)
+    takes_turn = getattr(Database, way)
+
+    @asynccontextmanager
+    async def late(db: Database) -> AsyncIterator[Any]:
+        async with takes_turn(db) as tx:
+            stage.clock.now = max(stage.clock.now, waited)
+            yield tx
+
+    async def hindered(*_: Any) -> None:
+        return None
+
+    if way == "transaction":
+        monkeypatch.setattr(intent, "_unhindered", hindered)
+    monkeypatch.setattr(Database, way, late)
+    await stage.refresh(life)
+    (attempt,) = await stage.ledger(life)
+    assert (attempt.started_at, attempt.lease_until) == (waited, waited + stage.deps.limits.lease)
 
 
 async def crash_between_intent_and_answer(stage: Any, life: Any, path: str = TOKEN) -> None:

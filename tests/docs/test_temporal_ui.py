@@ -55,6 +55,7 @@ FOUND = {
     "WorkflowType = 'ConnectionLife' AND ExecutionStatus IN ('Canceled', 'Terminated', 'Failed', 'TimedOut')": {"gone"},
     f"WorkflowType = 'Breaker'{RUNNING}": set(),
     "WorkflowType = 'Reconcile'": set(),
+    "WorkflowType = 'Retention'": set(),
 }
 
 

@@ -78,6 +78,32 @@ def test_what_nobody_foresaw_is_shown_and_ends_the_process_all_the_same(entry: s
     assert "ValueError: unforeseen" in ended.stderr
 
 
+@pytest.mark.parametrize(("entry", "code"), [("runtime.cli:api", 1), ("worker:work", 1), ("worker:main", 2)])
+def test_what_cannot_be_said_keeps_no_process_from_its_end(entry: str, code: int) -> None:
+    """Its errors go to a full disk."""
+    module, name = entry.split(":")
+    fails = f"def fails():\n    raise ValueError('unforeseen')\nit.{name} = fails\n" if code == 1 else ""
+    main = "api_main" if name == "api" else "main"
+    told = f"import atexit, {module} as it\natexit.register(print, 'apart')\n{fails}it.{main}()"
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-c", told], cwd=ROOT, stdout=subprocess.PIPE, stderr=full, check=False, timeout=60,
+            env={**os.environ, "AUTHPIPE_API_PROT": "1"},
+        )  # fmt: skip
+    assert (ended.returncode, ended.stdout) == (code, b"")
+
+
+def test_a_console_that_nobody_reads_keeps_no_process_from_its_end() -> None:
+    """What stands in the pipe's way is more than it holds."""
+    told = (
+        "from runtime.console import Console\nfrom runtime.ending import leave\n"
+        "with Console(()) as console:\n    [console.show('x' * 1000) for _ in range(1000)]\nleave(3)"
+    )
+    unbuffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with subprocess.Popen([sys.executable, "-c", told], cwd=ROOT, stdout=subprocess.PIPE, env=unbuffered) as child:
+        assert child.wait(60) == 3
+
+
 @pytest.mark.parametrize("closed", ["1>&-", "2>&-"])
 def test_a_closed_stream_is_no_failure(closed: str) -> None:
     told = ["sh", "-c", f'"$0" -m runtime.cli version {closed}', sys.executable]

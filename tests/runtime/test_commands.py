@@ -133,8 +133,13 @@ def test_a_list_of_the_dead_says_which_why_since_when_and_what_to_do(vault: Any,
     ],
 )
 def test_filters_leave_the_others_out(vault: Any, lives: Any, options: list[str], found: list[str]) -> None:
-    late = life("conn_late", expires_at=NOW - timedelta(minutes=1))
-    vault(late, life("conn_other", tenant_id="other"), life("conn_asana", provider_id="asana"))
+    late = life("conn_late", next_due_at=datetime.now(UTC) - timedelta(minutes=6))
+    vault(
+        late,
+        life("conn_due", next_due_at=datetime.now(UTC) - timedelta(minutes=4)),
+        life("conn_other", tenant_id="other"),
+        life("conn_asana", provider_id="asana"),
+    )
     listed = run("connections", "list", *options, "--json")
     assert [row["id"] for row in json.loads(listed.stdout)["data"]] == found
 

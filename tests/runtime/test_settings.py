@@ -1,6 +1,8 @@
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from annotated_types import Ge, Le
 
 from runtime.errors import SettingsError
 from runtime.settings import Settings, load_settings, variable
@@ -107,8 +109,50 @@ def test_settings_cannot_be_changed_and_do_not_show_secrets() -> None:
         settings.api_port = 1  # type: ignore[misc]
 
 
+def rows() -> dict[str, tuple[str, str]]:
+    """Default and meaning of each setting, as the page has them."""
+    lines = [line.split("|") for line in DOCS.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    return {line[1].strip().strip("`"): (line[2].strip(), line[3].strip()) for line in lines}
+
+
 def test_the_documentation_lists_every_setting_and_no_other() -> None:
-    rows = [line.split("|") for line in DOCS.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
-    documented = {row[1].strip().strip("`"): row[3].strip() for row in rows}
+    documented = {name: meaning for name, (_, meaning) in rows().items()}
     described = {variable(name): field.description for name, field in Settings.model_fields.items()}
     assert documented == described
+
+
+FOLLOWS = {
+    "database_url": "`authpipe.db` in the data folder",
+    "public_url": "`http://localhost:` and the API's port",
+}
+"""The defaults that are worked out of another setting, in words."""
+
+
+def default_of(name: str) -> str:
+    """As the page writes it."""
+    if name in FOLLOWS:
+        return FOLLOWS[name]
+    match Settings.model_fields[name].get_default(call_default_factory=True):
+        case None | "" | {}:
+            return "none"
+        case bool() as switch:
+            return f"`{switch}`".lower()
+        case float() as number:
+            return f"`{number:g}`"
+        case default:
+            return f"`{default}`"
+
+
+def bounds_of(name: str) -> str:
+    """As the page writes them."""
+    for least, most in pairwise(Settings.model_fields[name].metadata):
+        if isinstance(most, Le):
+            return f"{least.ge} to {most.le}" if isinstance(least, Ge) else f"above {least.gt}, at most {most.le}"
+    return ""
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_the_documentation_has_its_default_and_its_bounds(name: str) -> None:
+    told, _ = rows()[variable(name)]
+    default, bounds = default_of(name), bounds_of(name)
+    assert told == (f"{default}, {bounds}" if bounds else default)

@@ -3,15 +3,17 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from sqlalchemy import bindparam, func, select, text
 from sqlmodel import col
 
 from domain.life import Kind
+from vault import drivers
 from vault.database import Database
 from vault.drivers import SelectFailed
 from vault.tables import Credential, Life, Workspace
@@ -109,6 +111,35 @@ async def test_a_select_that_was_given_up_leaves_its_connection_to_nobody(opened
             await asyncio.wait_for(db.rows(slow, {}), 0.1)
         assert db._direct._driver._kept == []
     assert await db.rows(NUMBER, {}) == [(0,)]
+
+
+async def test_where_one_gets_no_answer_the_others_are_not_waited_for_in_turn(
+    opened: Open, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db = opened(postgres_url)
+    await asyncio.gather(*(db.rows(select(func.pg_sleep(0.05)), {}) for _ in range(3)))
+    kept = db._direct._driver._kept
+    assert len(kept) == 3
+    monkeypatch.setattr(drivers, "WAIT_SECONDS", 0.1)
+    with pytest.raises(TimeoutError):
+        await db.rows(select(func.pg_sleep(30)), {})
+    monkeypatch.undo()
+    assert kept == []
+    assert await db.rows(NUMBER, {}) == [(0,)]
+
+
+async def test_a_commit_that_commits_nothing_is_an_error(opened: Open, postgres_url: str) -> None:
+    """As where somebody let a statement's failure pass: PostgreSQL answers ROLLBACK, as if all were well."""
+    driver = opened(postgres_url)._direct._driver
+
+    async def careless() -> None:
+        async with driver.change() as change:
+            await change.execute("INSERT INTO workspace (id, name, created_at) VALUES ('w', 'w', now())", ())
+            with suppress(asyncpg.PostgresError):
+                await change.execute("SELECT no_such_column", ())
+
+    with pytest.raises(asyncpg.InterfaceError, match="nothing was committed"):
+        await careless()
 
 
 async def test_closing_waits_for_no_select(opened: Open, postgres_url: str) -> None:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from api.lives import workflow_of
 from runtime.cli import app
 from runtime.ports import free_port
-from runtime.reconcile_command import progress
+from runtime.progress import progress
 from runtime.reconcile_report import ADVICE, Case
 from tests.runtime.reconciling.place import Place, until
 

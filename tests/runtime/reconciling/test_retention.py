@@ -1,0 +1,96 @@
+"""Retention inside the engine: its schedule, and that a worker which ends hands it on."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from temporalio.client import ScheduleOverlapPolicy
+
+from activities import retention
+from activities.retention import Forgotten
+from domain.life import AttemptState
+from runtime.daily import RETENTION, ensure_retention
+from runtime.pace import Pace
+from runtime.sweeper import Sweeper, sweep_for_ever
+from tests.runtime.reconciling.place import FAST, HOUR, Place, ended, until, wall_clock
+from vault.tables import AuthSession
+from workflows.queues import LIFE_QUEUE
+from workflows.retention import Retention
+
+KEPT = timedelta(days=7)
+
+
+async def over(place: Place, after: timedelta) -> AuthSession:
+    """A session that ended so long ago."""
+    life, then = await place.row(user=str(after.days)), wall_clock() - after
+    session = AuthSession(
+        id=f"sess_{after.days}", workspace_id="default", life_id=life.id, kind=life.kind, provider_id=life.provider_id,
+        provider_config_id=life.provider_config_id, tenant_id="acme", state=AttemptState.FAILED, redirect_url="",
+        oauth_redirect_url="", opened_by="secret", created_at=then, expires_at=then, finished_at=then,
+    )  # fmt: skip
+    async with place.db.transaction() as tx:
+        tx.add(session)
+    return session
+
+
+async def start(place: Place) -> Any:
+    return await place.client.start_workflow(Retention.run, id="retention", task_queue=LIFE_QUEUE)
+
+
+async def test_the_schedule_is_made_once_and_anew_where_it_is_missing(place: Place) -> None:
+    await asyncio.gather(*(ensure_retention(place.client) for _ in range(3)))
+    handle = place.client.get_schedule_handle(RETENTION)
+    daily = (await handle.describe()).schedule
+    assert daily.policy.overlap is ScheduleOverlapPolicy.SKIP
+    assert [interval.every for interval in daily.spec.intervals] == [timedelta(days=1)]
+    await handle.delete()
+    await ensure_retention(place.client)
+    assert (await handle.describe()).id == RETENTION
+
+
+async def test_a_worker_that_sweeps_sees_to_the_schedule(place: Place) -> None:
+    sweeper = Sweeper(place.db, place.lives, wall_clock, Pace(FAST))
+    sweeping = asyncio.create_task(sweep_for_ever(sweeper, place.client))
+
+    async def scheduled() -> bool:
+        return RETENTION in [found.id async for found in await place.client.list_schedules()]
+
+    await until(scheduled)
+    await ended(sweeping)
+
+
+async def test_what_is_over_goes_when_the_schedule_says_so_and_the_history_holds_counts(place: Place) -> None:
+    old, young = await over(place, KEPT + HOUR), await over(place, KEPT - HOUR)
+    await ensure_retention(place.client)
+
+    async def left() -> list[str]:
+        async with place.db.reading() as tx:
+            return [row.id for row in (old, young) if await tx.get(AuthSession, row.id)]
+
+    async def gone() -> bool:
+        return await left() == [young.id]
+
+    async with place.working():
+        await place.client.get_schedule_handle(RETENTION).trigger()
+        await until(gone)
+        again = await (await start(place)).result()
+    assert again == Forgotten({"session_tokens": 0, "sessions": 0, "ledger": 0, "tombstones": 0, "events": 0})
+
+
+async def test_a_worker_that_ends_gives_it_to_another(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = asyncio.Event()
+
+    async def long(*_: Any) -> Mapping[str, int]:
+        begun.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    handle = await start(place)
+    with monkeypatch.context() as patched:
+        patched.setattr(retention, "forget", long)
+        async with asyncio.timeout(30), place.working():
+            await begun.wait()
+    async with place.working():
+        assert (await handle.result()).rows["sessions"] == 0
