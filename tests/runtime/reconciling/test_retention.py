@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 from temporalio.client import ScheduleOverlapPolicy
+from temporalio.worker import Worker
 
 from activities import retention
-from activities.retention import Forgotten
+from activities.deps import Deps, Limits
+from activities.guard import Guard
+from activities.retention import Forgotten, RetentionActivities
 from domain.life import AttemptState
 from runtime.daily import RETENTION, ensure_retention
 from runtime.pace import Pace
@@ -87,10 +90,23 @@ async def test_a_worker_that_ends_gives_it_to_another(place: Place, monkeypatch:
         await asyncio.Event().wait()
         raise AssertionError
 
+    nowhere: Any = None
+    acts = RetentionActivities(Deps(place.db, place.sealer, {}, nowhere, wall_clock, Limits()))
+
+    def worker() -> Worker:
+        return Worker(
+            place.client,
+            task_queue=LIFE_QUEUE,
+            workflows=[Retention],
+            activities=[acts.forget],
+            interceptors=[Guard()],
+            graceful_shutdown_timeout=HOUR,  # it is not waited for
+        )
+
     handle = await start(place)
     with monkeypatch.context() as patched:
         patched.setattr(retention, "forget", long)
-        async with asyncio.timeout(30), place.working():
+        async with asyncio.timeout(30), worker():
             await begun.wait()
-    async with place.working():
+    async with worker():
         assert (await handle.result()).rows["sessions"] == 0
