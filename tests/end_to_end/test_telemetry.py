@@ -8,7 +8,7 @@ import pytest
 from temporalio.client import Client
 
 from activities.measures import METRICS
-from tests.deploy.telemetry import named_metrics, scraped_names
+from tests.deploy.telemetry import named_labels, named_metrics, scraped_labels, scraped_names
 from tests.end_to_end.receiver import receiving
 from tests.end_to_end.test_law_01_canary import engine
 from workflows.queues import LIFE_QUEUE
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow  # runs in `make rehearse`
 ONE = ("Acme Engineering",)
 
 
-async def test_every_metric_that_an_alert_or_a_panel_asks_for_is_in_a_scrape(stack):
+async def test_every_metric_and_label_that_an_alert_or_a_panel_asks_for_is_in_a_scrape(stack):
     app = await stack.app(token_lifetime=6)
     async with receiving() as receiver:
         assert (await stack.api.post("/api/webhook-config", json={"webhook_url": receiver.url})).is_success
@@ -30,11 +30,11 @@ async def test_every_metric_that_an_alert_or_a_panel_asks_for_is_in_a_scrape(sta
         wanted = named_metrics() | {f"{m.name}_count" if m.kind == "histogram" else m.name for m in METRICS}
 
         async def all_there():
-            found = scraped_names(await stack.scrape("api")) | scraped_names(await stack.scrape("worker"))
-            missing[:] = sorted(wanted - found)
+            scraped = await stack.scrape("api") + await stack.scrape("worker")
+            missing[:] = sorted(wanted - scraped_names(scraped)) + sorted(named_labels() - scraped_labels(scraped))
             return not missing
 
-        missing: list[str] = []
+        missing: list[str | tuple[str, str]] = []
         try:
             await stack.until(all_there)
         finally:
