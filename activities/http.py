@@ -36,7 +36,7 @@ class WayOut(httpx.AsyncBaseTransport):
     """Pooled connections of one process: straight to the provider, or by a proxy.
 
     `proxies` are those for `https`, `http` and `all`, and the hosts for which there is `no`, as the environment names
-    them for other programs (`urllib.request.getproxies`). Raises `ValueError` if one cannot be used.
+    them for other programs (`urllib.request.getproxies_environment`). Raises `ValueError` if one cannot be used.
     """
 
     def __init__(self, proxies: Mapping[str, str]) -> None:

@@ -106,6 +106,8 @@ async def replay(event_id: PathId, caller: SecretCaller, deps: DepsOf) -> EventR
         if await endpoints.find(tx, caller.workspace_id) is None:
             raise Problem("webhook_missing")
         queued = await outbox.replay(tx, found[0])
+        if queued is None:
+            raise Problem("not_found", "There is no event of that id.")
         announce(tx, caller.workspace_id)
     return _shown(found[0], queued)
 

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from urllib.request import getproxies
+from urllib.request import getproxies_environment
 
 from activities.deps import Deps, Limits
 from activities.http import ProviderHttp
@@ -69,7 +69,7 @@ def pauses_of(settings: Settings) -> Callable[[Point, str], Awaitable[None]]:
 
 def _way_out(telemetry: Telemetry) -> ProviderHttp:
     try:
-        return ProviderHttp.open(telemetry.tracer, proxies=getproxies())
+        return ProviderHttp.open(telemetry.tracer, proxies=getproxies_environment())
     except ValueError:
         said = "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY: one names no proxy that can be used; give a URL as http://host:3128"
         raise SettingsError(said) from None

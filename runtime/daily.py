@@ -22,6 +22,8 @@ from workflows.retention import Retention
 RETENTION = "authpipe-retention"
 EVERY = timedelta(days=1)
 SPREAD = timedelta(hours=1)
+# After a version before came back that does not know the workflow, nothing else would end it.
+LONGEST = timedelta(hours=22)
 
 
 async def is_scheduled(client: Client, schedule_id: str) -> bool:
@@ -31,7 +33,13 @@ async def is_scheduled(client: Client, schedule_id: str) -> bool:
 
 async def schedule_daily(client: Client, schedule_id: str, run: MethodAsyncNoParam[Any, Any], summary: str) -> bool:
     """Have the workflow run daily, never twice at once; False if another worker was first to say so."""
-    action = ScheduleActionStartWorkflow(run, id=f"{schedule_id}-daily", task_queue=LIFE_QUEUE, static_summary=summary)
+    action = ScheduleActionStartWorkflow(
+        run,
+        id=f"{schedule_id}-daily",
+        task_queue=LIFE_QUEUE,
+        static_summary=summary,
+        execution_timeout=LONGEST,
+    )
     spec = ScheduleSpec(intervals=[ScheduleIntervalSpec(every=EVERY)], jitter=SPREAD)
     daily = Schedule(action=action, spec=spec, policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP))
     try:

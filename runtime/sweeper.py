@@ -45,13 +45,21 @@ async def sweep_for_ever(sweeper: "Sweeper", client: Client) -> None:
             await sweeper.sweep()
         except Exception as error:  # noqa: BLE001 - whatever it is: a sweep that ended would end for ever, in silence
             log.warning("the sweep is tried again later", error=type(error).__name__, where=where(error))
+        await _see_to_retention(client)
         await asyncio.sleep(EVERY.total_seconds())
+
+
+async def _see_to_retention(client: Client) -> None:
+    """Apart: it may be a day late, what is swept may not."""
+    try:
+        await ensure_retention(client)
+    except Exception as error:  # noqa: BLE001 - as above
+        log.warning("retention is not scheduled; tried again later", error=type(error).__name__, where=where(error))
 
 
 async def _keep_scheduled(client: Client, now: datetime, *, asked: bool) -> bool:
     """A store without our schedule is new: whatever lived in the one before it has to be started again at once."""
     made = await ensure_schedule(client)
-    await ensure_retention(client)
     if made or (not asked and not await passed_lately(client, now)):
         await ask_for_pass(client)
     return True

@@ -112,8 +112,13 @@ async def drop(tx: AsyncSession, workspace_id: str) -> None:
     await tx.exec(delete(Outbox).where(_of(workspace_id), *WAITING))
 
 
-async def replay(tx: AsyncSession, event: Event) -> Outbox:
-    """Queue an event anew, whatever became of it. Until it is through, later ones of its subject wait behind it."""
+async def replay(tx: AsyncSession, event: Event) -> Outbox | None:
+    """Queue an event anew, whatever became of it; None if it was forgotten just now (`vault.retention`).
+
+    Until it is through, later ones of its subject wait behind it.
+    """
+    if await tx.get(Event, event.sequence, with_for_update=True, populate_existing=True) is None:
+        return None
     row = await tx.get(Outbox, event.id, with_for_update=True)
     if row is None:
         subject = event.life_id or event.provider_config_id

@@ -11,15 +11,17 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from sqlalchemy import and_, exists, func, or_
+import sqlalchemy
+from sqlalchemy import and_, exists, func, or_, tuple_
 from sqlalchemy.orm import aliased
 from sqlmodel import col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel.sql.expression import SelectOfScalar
 
-from domain.life import ENDED
+from domain.life import ENDED, Status
 from vault.database import Database
 from vault.outbox import WAITING
-from vault.tables import AuthSession, Event, Life, Outbox, SessionToken, TokenAttempt, Tombstone, Visit
+from vault.tables import AuthSession, Credential, Event, Life, Outbox, SessionToken, TokenAttempt, Tombstone, Visit
 
 AT_ONCE = 500
 REST_SECONDS = 0.05
@@ -40,14 +42,15 @@ class Keep:
 
 async def forget(db: Database, keep: Keep, now: datetime) -> Mapping[str, int]:
     """Destroy all that is over for longer than that; answers how many rows of each kind."""
-    tokens, sessions = partial(_session_tokens, now - keep.sessions), partial(_sessions, now - keep.sessions)
-    ledger, stones = partial(_ledger, now - keep.ledger), partial(_deleted, now - keep.tombstones)
+    sessions, ledger, stones = now - keep.sessions, now - keep.ledger, now - keep.tombstones
     return {
-        "session_tokens": await _all_of(db, tokens),
-        "sessions": await _all_of(db, sessions),
-        "ledger": await _all_of(db, ledger),
-        "tombstones": await _all_of(db, stones),
         "events": await _events(db, now - keep.events),
+        "ledger": await _all_of(db, partial(_ledger, ledger)) + await _all_of(db, partial(_ledger_of_deleted, stones)),
+        "session_tokens": await _all_of(db, partial(_session_tokens, sessions)),
+        "sessions": await _all_of(db, partial(_sessions, sessions))
+        + await _all_of(db, partial(_sessions_of_deleted, stones)),
+        "never_active": await _all_of(db, partial(_never_active, sessions)),
+        "tombstones": await _all_of(db, partial(_deleted, stones)),
     }
 
 
@@ -62,23 +65,42 @@ async def _all_of(db: Database, batch: Batch) -> int:
 
 
 async def _session_tokens(before: datetime, tx: AsyncSession) -> int:
-    """A used one that names a page is kept: that page may go on showing its buttons (`api.origins`)."""
-    needless = or_(col(SessionToken.used_at).is_(None), col(SessionToken.opener_origin) == "")
+    """The last used one of each page is kept: that page may go on showing its buttons (`api.origins`)."""
+    page = (col(SessionToken.workspace_id), col(SessionToken.opener_origin))
+    used = col(SessionToken.used_at).is_not(None)
+    last = sqlalchemy.select(*page, func.max(col(SessionToken.expires_at))).where(used).group_by(*page)
+    needless = or_(~used, page[1] == "", tuple_(*page, col(SessionToken.expires_at)).not_in(last))
     ids = await _some(tx, SessionToken.id, col(SessionToken.expires_at) < before, needless)
     await _drop(tx, col(SessionToken.id), ids)
     return len(ids)
 
 
 async def _sessions(before: datetime, tx: AsyncSession) -> int:
-    ended = (col(AuthSession.state).in_(ENDED), col(AuthSession.finished_at) < before)
-    ids = await _some(tx, AuthSession.id, *ended)
-    await _drop_sessions(tx, ids)
+    return await _drop_sessions(tx, col(AuthSession.state).in_(ENDED), col(AuthSession.finished_at) < before)
+
+
+async def _sessions_of_deleted(before: datetime, tx: AsyncSession) -> int:
+    return await _drop_sessions(tx, col(AuthSession.life_id).in_(_deleted_before(before)))
+
+
+async def _drop_sessions(tx: AsyncSession, *which: Any) -> int:
+    ids = await _some(tx, AuthSession.id, *which)
+    await _drop(tx, col(Visit.session_id), ids)
+    await _drop(tx, col(AuthSession.id), ids)
     return len(ids)
 
 
-async def _drop_sessions(tx: AsyncSession, ids: Sequence[str]) -> None:
-    await _drop(tx, col(Visit.session_id), ids)
-    await _drop(tx, col(AuthSession.id), ids)
+async def _never_active(before: datetime, tx: AsyncSession) -> int:
+    """Rows that a session was opened for and that nobody ever connected: whoever sees a page may make these.
+
+    Locked before they are looked at: a session that is being opened locks its row first (`api.opening`).
+    """
+    old = (col(Life.status) == Status.PENDING, col(Life.deleted_at).is_(None), col(Life.updated_at) < before)
+    opened = exists().where(col(AuthSession.life_id) == col(Life.id))
+    sealed = exists().where(col(Credential.life_id) == col(Life.id))
+    found = select(Life.id).where(*old, ~opened, ~sealed).limit(AT_ONCE).with_for_update(skip_locked=True)
+    ids = (await tx.exec(found)).all()
+    return (await tx.exec(delete(Life).where(col(Life.id).in_(ids), *old, ~opened, ~sealed))).rowcount
 
 
 async def _ledger(before: datetime, tx: AsyncSession) -> int:
@@ -89,23 +111,30 @@ async def _ledger(before: datetime, tx: AsyncSession) -> int:
     return len(ids)
 
 
-async def _deleted(before: datetime, tx: AsyncSession) -> int:
-    """The tombstone and all else that is left of the life, but for its events, which have a time of their own.
+async def _ledger_of_deleted(before: datetime, tx: AsyncSession) -> int:
+    ids = await _some(tx, TokenAttempt.id, col(TokenAttempt.life_id).in_(_deleted_before(before)))
+    await _drop(tx, col(TokenAttempt.id), ids)
+    return len(ids)
 
-    An installation's row stays as long as one of its connections'.
-    """
+
+def _deleted_before(before: datetime) -> SelectOfScalar[str]:
+    """Lives whose tombstone is over: without one that a connection's row names, or whose events are still delivered."""
     dependent = aliased(Life)
-    alone = ~exists().where(col(dependent.installation_id) == col(Tombstone.life_id))
-    ids = await _some(tx, Tombstone.life_id, col(Tombstone.finished_at) < before, alone)
-    await _drop_sessions(tx, (await tx.exec(select(AuthSession.id).where(col(AuthSession.life_id).in_(ids)))).all())
-    await _drop(tx, col(TokenAttempt.life_id), ids)
+    named = exists().where(col(dependent.installation_id) == col(Tombstone.life_id))
+    queued = exists().where(col(Outbox.life_id) == col(Tombstone.life_id), *WAITING)
+    return select(Tombstone.life_id).where(col(Tombstone.finished_at) < before, ~named, ~queued)
+
+
+async def _deleted(before: datetime, tx: AsyncSession) -> int:
+    """What is left of them but for their events, which have a time of their own."""
+    ids = (await tx.exec(_deleted_before(before).limit(AT_ONCE))).all()
     await _drop(tx, col(Life.id), ids)
     await _drop(tx, col(Tombstone.life_id), ids)
     return len(ids)
 
 
 async def _events(db: Database, before: datetime) -> int:
-    """The oldest first, and no further than the first page that is young: their order is that of time.
+    """The oldest first, and no further than the first page that is all young: their order is nearly that of time.
 
     Never the newest: SQLite would count on from the one before it, and readers that ask for what follows miss that.
     """
@@ -116,11 +145,14 @@ async def _events(db: Database, before: datetime) -> int:
             page = select(Event.sequence, Event.id, Event.created_at).where(
                 col(Event.sequence) > after, col(Event.sequence) < newest
             )
-            rows = (await tx.exec(page.order_by(col(Event.sequence)).limit(AT_ONCE))).all()
-            old = [(sequence, id_) for sequence, id_, at in rows if at < before]
-            gone += await _drop_events(tx, [id_ for _, id_ in old])
-        more = len(old) == AT_ONCE
-        after = old[-1][0] or 0 if more else after
+            # Locked, as one that is queued anew is (`vault.outbox.replay`).
+            locked = page.order_by(col(Event.sequence)).limit(AT_ONCE).with_for_update()
+            rows = (await tx.exec(locked)).all()
+            old = [id_ for _, id_, at in rows if at < before]
+            gone += await _drop_events(tx, old)
+        # One that a wrong clock dated ahead must not hide those behind it.
+        more = bool(old) and len(rows) == AT_ONCE
+        after = rows[-1][0] or 0 if more else after
         await asyncio.sleep(REST_SECONDS)
     return gone
 

@@ -20,7 +20,6 @@ from runtime.commands.options import (
     listing,
 )
 from runtime.commands.printing import print_page
-from vault.reconciling import OVERDUE
 
 Kind = Literal["connection", "installation"]
 PATHS: Mapping[Kind, str] = {"connection": "/api/connections", "installation": "/api/installations"}
@@ -43,6 +42,8 @@ OverdueOption = Annotated[
 
 def find_all(kind: Kind, workspace: str, limit: int, cursor: str, everything: bool, **filters: Any) -> dict[str, Any]:
     """The search that the options of `list` mean."""
+    from vault.reconciling import OVERDUE  # not loaded for a help page
+
     living = filters["status"] == LIVING
     if filters.pop("overdue"):
         filters |= {"next_refresh_at": {"lt": (datetime.now(UTC) - OVERDUE).isoformat()}} | (

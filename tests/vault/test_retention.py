@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlmodel import col, select
 
-from domain.life import AttemptState, Kind
+from domain.life import AttemptState, Kind, Status
 from vault import endpoints, ledger, outbox, retention
 from vault.crypto import Sealer
 from vault.database import Database
@@ -30,6 +30,16 @@ Forget = Callable[..., Awaitable[dict[str, int]]]
 def _some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "AT_ONCE", 2)
     monkeypatch.setattr(retention, "REST_SECONDS", 0)
+
+
+@pytest.fixture
+async def life(db: Database, new_life: Any) -> Life:
+    """One that was active."""
+    made = await new_life()
+    async with db.transaction() as tx:
+        row = await tx.get_one(Life, made.id)
+        row.status = Status.ACTIVE
+        return row
 
 
 @pytest.fixture
@@ -91,17 +101,35 @@ async def test_an_ended_session_goes_with_its_visits_and_an_open_one_stays(
     assert await ids(db, AuthSession.id) == await ids(db, Visit.session_id) == [opened.id]
 
 
-async def test_a_session_token_goes_when_it_has_ended_but_for_one_that_let_a_page_in(
-    db: Database, forgotten: Forget, now: datetime
+async def test_a_session_token_goes_when_it_has_ended_but_for_the_last_that_let_a_page_in(
+    db: Database, forgotten: Forget, clock: Any
 ) -> None:
-    page = Mandate("default", "connection", "jira", "acme", "ann", opener_origin="https://app.example")
-    used, _unused, backend = [await mint(db, mandate, now) for mandate in (page, page, Mandate(*("x",) * 4))]
+    pages = [
+        Mandate("default", "connection", "jira", "acme", "ann", opener_origin=f"https://{n}.example") for n in "ab"
+    ]
+    first, other, _unused = [await mint(db, mandate, clock.now) for mandate in (*pages, pages[0])]
+    backend, second = (
+        await mint(db, Mandate(*("x",) * 4), clock.now),
+        await mint(db, pages[0], clock.advance(minutes=1)),
+    )
     async with db.transaction() as tx:
-        assert await use(tx, used.id, "sess_1", now)
-        assert await use(tx, backend.id, "sess_2", now)
+        for number, token in enumerate((first, other, backend, second)):
+            assert await use(tx, token.id, f"sess_{number}", clock.now)
     assert await forgotten(KEEP.sessions + JUST_UNDER) == {}
-    assert await forgotten(KEEP.sessions + timedelta(days=1)) == {"session_tokens": 2}
-    assert await ids(db, SessionToken.id) == [used.id]
+    assert await forgotten(KEEP.sessions + timedelta(days=1)) == {"session_tokens": 3}
+    assert await ids(db, SessionToken.id) == sorted([other.id, second.id])
+
+
+async def test_a_row_that_nobody_ever_connected_goes_unless_somebody_may_still_come_back_to_it(
+    db: Database, new_life: Any, new_session: Any, new_candidate: Any, forgotten: Forget
+) -> None:
+    never, opened, sealed = [await new_life(user_id=user) for user in ("ann", "bob", "cid")]
+    await new_session(opened)
+    await new_candidate(sealed)
+    assert await forgotten(KEEP.sessions + JUST_UNDER) == {}
+    assert await forgotten(KEEP.sessions + JUST_OVER) == {"never_active": 1}
+    assert never.id not in await ids(db, Life.id)
+    assert await ids(db, Life.id) == sorted([opened.id, sealed.id])
 
 
 async def test_an_attempt_goes_once_it_is_answered_and_one_in_doubt_stays(
@@ -172,7 +200,7 @@ async def test_of_a_deleted_life_nothing_is_left_but_its_events(
     await new_session(life, state=AttemptState.FAILED, finished_at=now + KEEP.tombstones)
     await buried(db, life, now)
     assert "tombstones" not in await forgotten(KEEP.tombstones + JUST_UNDER)
-    assert await forgotten(KEEP.tombstones + JUST_OVER) == {"tombstones": 1}
+    assert await forgotten(KEEP.tombstones + JUST_OVER) == {"ledger": 1, "sessions": 1, "tombstones": 1}
     for column in (Life.id, Tombstone.life_id, TokenAttempt.id, AuthSession.id):
         assert await ids(db, column) == []
     assert await ids(db, Event.id) == [happened]
@@ -184,6 +212,40 @@ async def test_a_life_whose_deletion_has_not_ended_stays_however_long_it_takes(
     await buried(db, life, now, finished=False)
     assert await forgotten(timedelta(days=900)) == {}
     assert await ids(db, Life.id) == await ids(db, Tombstone.life_id) == [life.id]
+
+
+async def test_a_deleted_life_stays_while_one_of_its_events_waits_to_be_delivered(
+    db: Database, life: Life, listening: None, forgotten: Forget, now: datetime
+) -> None:
+    """Its row says whose it was."""
+    await event(db, life, now, "deleted")
+    await buried(db, life, now)
+    assert await forgotten(KEEP.tombstones + JUST_OVER) == {}
+    async with db.transaction() as tx:
+        (await tx.exec(select(Outbox))).one().delivered_at = now
+    assert await forgotten(KEEP.tombstones + JUST_OVER) == {"tombstones": 1}
+
+
+async def test_an_event_dated_ahead_by_a_wrong_clock_hides_none_behind_it(
+    db: Database, life: Life, forgotten: Forget, now: datetime
+) -> None:
+    for at in (now, now + timedelta(days=900), *[now] * 4):
+        await event(db, life, at)
+    assert await forgotten(KEEP.events + JUST_OVER) == {"events": 4}
+
+
+async def test_an_event_that_was_forgotten_just_now_is_not_queued_anew(
+    db: Database, life: Life, listening: None, forgotten: Forget, now: datetime
+) -> None:
+    seen, _ = [await event(db, life, now) for _ in range(2)]
+    async with db.reading() as tx:
+        read = (await tx.exec(select(Event).where(Event.id == seen))).one()
+    async with db.transaction() as tx:
+        for row in (await tx.exec(select(Outbox))).all():
+            row.delivered_at = now
+    assert await forgotten(KEEP.events + JUST_OVER) == {"events": 1}
+    async with db.transaction() as tx:
+        assert await outbox.replay(tx, read) is None
 
 
 async def test_an_installation_stays_as_long_as_one_of_its_connections(
