@@ -24,7 +24,7 @@ from bench.sizes import Sizes
 from bench.stand import POSTGRES, SQLITE, Lifetimes, Stand, own_stand
 from vault.tables import Life
 
-DUE_WITHIN = timedelta(seconds=3.3)
+DUE_WITHIN = timedelta(seconds=2.5)
 """Of a wave, from the first to the last."""
 START_SECONDS_EACH = 0.02
 PATIENCE_SECONDS = 240.0
