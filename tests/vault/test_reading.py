@@ -63,9 +63,12 @@ async def test_a_read_is_one_select(db: Database, sealer: Sealer, active: Any, m
 
 
 async def test_what_is_preferred_comes_first_and_no_limit_hides_it(
-    db: Database, active: Any, monkeypatch: pytest.MonkeyPatch, now: Any
+    db: Database, active: Any, monkeypatch: pytest.MonkeyPatch, now: Any, clock: Any
 ) -> None:
-    connections = [await active(label=str(number)) for number in range(3)]
+    connections = []
+    for number in range(3):
+        clock.advance(seconds=1)  # of one age either may come first
+        connections.append(await active(label=str(number)))
     async with db.transaction() as tx:
         await compare_and_set(tx, connections[0], now, status=Status.NEEDS_REAUTH, reason="grant_revoked")
     installation = await active(Kind.INSTALLATION)
