@@ -53,7 +53,7 @@ async def _see_to_retention(client: Client) -> None:
     """Apart: it may be a day late, what is swept may not."""
     try:
         await ensure_retention(client)
-    except Exception as error:  # noqa: BLE001 - as above
+    except Exception as error:  # noqa: BLE001 - whatever it is: an engine that refuses this may keep no sweep waiting
         log.warning("retention is not scheduled; tried again later", error=type(error).__name__, where=where(error))
 
 

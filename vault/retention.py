@@ -70,9 +70,7 @@ async def _session_tokens(before: datetime, tx: AsyncSession) -> int:
     used = col(SessionToken.used_at).is_not(None)
     last = sqlalchemy.select(*page, func.max(col(SessionToken.expires_at))).where(used).group_by(*page)
     needless = or_(~used, page[1] == "", tuple_(*page, col(SessionToken.expires_at)).not_in(last))
-    ids = await _some(tx, SessionToken.id, col(SessionToken.expires_at) < before, needless)
-    await _drop(tx, col(SessionToken.id), ids)
-    return len(ids)
+    return await _drop_some(tx, col(SessionToken.id), col(SessionToken.expires_at) < before, needless)
 
 
 async def _sessions(before: datetime, tx: AsyncSession) -> int:
@@ -106,15 +104,11 @@ async def _never_active(before: datetime, tx: AsyncSession) -> int:
 async def _ledger(before: datetime, tx: AsyncSession) -> int:
     """An attempt in doubt has no answer, so it stays."""
     resolved = (col(TokenAttempt.answered_at) < before, col(TokenAttempt.outcome).is_not(None))
-    ids = await _some(tx, TokenAttempt.id, *resolved)
-    await _drop(tx, col(TokenAttempt.id), ids)
-    return len(ids)
+    return await _drop_some(tx, col(TokenAttempt.id), *resolved)
 
 
 async def _ledger_of_deleted(before: datetime, tx: AsyncSession) -> int:
-    ids = await _some(tx, TokenAttempt.id, col(TokenAttempt.life_id).in_(_deleted_before(before)))
-    await _drop(tx, col(TokenAttempt.id), ids)
-    return len(ids)
+    return await _drop_some(tx, col(TokenAttempt.id), col(TokenAttempt.life_id).in_(_deleted_before(before)))
 
 
 def _deleted_before(before: datetime) -> SelectOfScalar[str]:
@@ -162,6 +156,12 @@ async def _drop_events(tx: AsyncSession, ids: Sequence[str]) -> int:
     await tx.exec(delete(Outbox).where(col(Outbox.event_id).in_(ids), ~and_(*WAITING)))
     queued = exists().where(col(Outbox.event_id) == col(Event.id))
     return (await tx.exec(delete(Event).where(col(Event.id).in_(ids), ~queued))).rowcount
+
+
+async def _drop_some(tx: AsyncSession, id_: Any, *which: Any) -> int:
+    ids = await _some(tx, id_, *which)
+    await _drop(tx, id_, ids)
+    return len(ids)
 
 
 async def _some(tx: AsyncSession, id_: Any, *which: Any) -> Sequence[str]:
